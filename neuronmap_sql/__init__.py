@@ -1,0 +1,1 @@
+"""Run a neural network once, then ask everything in SQL."""
