@@ -6,7 +6,7 @@ CREATE TABLE runs (
     dataset           VARCHAR,
     tokenizer         VARCHAR,
     parents           VARCHAR[] NOT NULL,
-    created           TIMESTAMPTZ NOT NULL,
+    created           TIMESTAMP NOT NULL,
     seconds           DOUBLE NOT NULL,
     token_count       BIGINT,
     tokens_per_second DOUBLE,
@@ -35,7 +35,7 @@ COMMENT ON COLUMN runs.model IS 'Model, if the run has one.';
 COMMENT ON COLUMN runs.dataset IS 'Dataset, if the run has one.';
 COMMENT ON COLUMN runs.tokenizer IS 'Tokenizer with its windowing policy, if the run has one.';
 COMMENT ON COLUMN runs.parents IS 'Runs that this one was computed from.';
-COMMENT ON COLUMN runs.created IS 'When the run was committed.';
+COMMENT ON COLUMN runs.created IS 'When the run was committed, in UTC.';
 COMMENT ON COLUMN runs.seconds IS 'Wall time of the work, all resumed parts added, in seconds.';
 COMMENT ON COLUMN runs.token_count IS 'Tokens counted by the reductions.';
 COMMENT ON COLUMN runs.tokens_per_second IS 'Counted tokens over the time of forward passes and reductions.';

@@ -1,0 +1,114 @@
+"""Cut a dataset's windows into shards of whole documents, and shards into batches of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+from torch import Tensor
+
+from neuronmap_sql.ingest.forward import Hook
+from neuronmap_sql.ingest.loaded import ModelInfo
+from neuronmap_sql.ingest.windows import Windows
+
+__all__ = ["Batch", "Shard", "batch_tokens", "make_batch", "plan_shards"]
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Consecutive whole documents: what is done, or not done, when an ingest is resumed."""
+
+    windows: Indices
+    """Window numbers, longest first, so that the first batch needs the most memory."""
+    first_doc: int
+    """First document."""
+    docs: int
+    """Documents."""
+    tokens: int
+    """Positions that the model sees."""
+
+    def batches(self, lengths: Indices, tokens: int) -> Iterator[Indices]:
+        """Yield the window numbers of each batch, of at most `tokens` positions with padding."""
+        at = 0
+        while at < len(self.windows):
+            size = max(1, tokens // int(lengths[self.windows[at]]))
+            yield self.windows[at : at + size]
+            at += size
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One model input, padded on the right."""
+
+    input_ids: Tensor
+    """Token ids [batch, position]."""
+    attention_mask: Tensor
+    """1 for tokens, 0 for padding [batch, position]."""
+    rows: Tensor
+    """[counted] places of the counted tokens in the flattened batch, ascending."""
+    tok: Tensor
+    """[counted] their rows in `tokens`."""
+    doc: Tensor
+    """[counted] their documents."""
+
+
+def plan_shards(windows: Windows, shard_tokens: int) -> list[Shard]:
+    """Cut after the first document that fills `shard_tokens` positions, again and again."""
+    lengths = np.diff(windows.offsets)
+    starts = np.flatnonzero(np.diff(windows.doc, prepend=-1))
+    shards, first = [], 0
+    for at, end in zip(starts, [*starts[1:], len(windows.doc)], strict=True):
+        size = int(windows.offsets[end] - windows.offsets[first])
+        if size >= shard_tokens or end == len(windows.doc):
+            numbers = np.arange(first, end)
+            order = np.argsort(-lengths[first:end], kind="stable")
+            first_doc, last_doc = int(windows.doc[first]), int(windows.doc[at])
+            shards.append(Shard(numbers[order], first_doc, last_doc - first_doc + 1, size))
+            first = end
+    return shards
+
+
+def make_batch(windows: Windows, numbers: Indices, device: torch.device) -> Batch:
+    """Gather windows into one padded batch on the device."""
+    starts, ends = windows.offsets[numbers], windows.offsets[numbers + 1]
+    lengths = ends - starts
+    steps = np.arange(int(lengths.max()))
+    inside = steps[None, :] < lengths[:, None]
+    at = np.where(inside, starts[:, None] + steps[None, :], 0)
+    tok = np.where(inside, windows.tok[at], -1).reshape(-1)
+    rows = np.flatnonzero(tok >= 0)
+    doc = np.repeat(windows.doc[numbers], len(steps))
+
+    def on_device(values: npt.NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
+
+    return Batch(
+        # Padding repeats a real id: any id of the vocabulary will do behind the mask.
+        input_ids=on_device(windows.input_ids[at]),
+        attention_mask=on_device(inside),
+        rows=on_device(rows),
+        tok=on_device(tok[rows]),
+        doc=on_device(doc[rows]),
+    )
+
+
+def batch_tokens(info: ModelInfo, hooks: list[Hook], device: torch.device) -> int:
+    """Choose the positions of a batch from the memory that is free now.
+
+    A position takes about 24 residual-stream and 8 MLP vectors of a layer in the forward pass, and the
+    reducers' copies of one hook. On a CPU more than 4,096 positions bring nothing: they leave
+    the cache; on a GPU 65,536 fill it.
+    """
+    widest = max((hook.width for hook in hooks), default=0)
+    floats = 24 * (info.d_model or widest) + 8 * (info.d_mlp or widest) + 16 * widest
+    if device.type == "cuda":
+        free, most = torch.cuda.mem_get_info(device)[0], 65_536
+    else:
+        free, most = psutil.virtual_memory().available, 4_096
+    return int(min(most, max(256, 0.5 * free / (4 * max(floats, 1)))))

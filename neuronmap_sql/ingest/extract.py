@@ -1,0 +1,234 @@
+"""One pass of a model over a dataset: every reduction of every site, resumable between shards."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from neuronmap_sql.errors import ModelError
+from neuronmap_sql.ingest.batching import Batch, Shard, make_batch, plan_shards
+from neuronmap_sql.ingest.forward import Hook
+from neuronmap_sql.ingest.hooks import Extractor, extractor
+from neuronmap_sql.ingest.pools import Pooler
+from neuronmap_sql.ingest.progress import Meter
+from neuronmap_sql.ingest.reducers import Reduced, SiteReducer
+from neuronmap_sql.ingest.rows import Place, vector_rows
+from neuronmap_sql.ingest.settings import KeepSettings
+from neuronmap_sql.ingest.spool import Spool
+from neuronmap_sql.ingest.tokenization import Tokenization
+from neuronmap_sql.warehouse.staging import Partition, Staging
+
+__all__ = ["Extraction", "Work"]
+
+_SPOOLED = frozenset({"activations", "firings", "matrices"})
+"""What is made from all values, after the pass."""
+
+_REDUCED = frozenset({"stats", "top", "samples"})
+"""What the reducers gather."""
+
+_SAVE_SECONDS = 20.0
+"""Least time between two saved states, unless the recipe sets the shards."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a pass needs to know."""
+
+    model: nn.Module
+    """The backbone, on its device, in evaluation mode."""
+    hooks: list[Hook]
+    """Places to record, in forward order."""
+    tokenization: Tokenization
+    """Tokens and windows."""
+    keep: KeepSettings
+    """What is wanted."""
+    sample_tok: npt.NDArray[np.int64]
+    """Sampled tokens, ascending."""
+    device: torch.device
+    """Where the model is."""
+    batch_tokens: int
+    """Most positions in a batch."""
+    shard_tokens: int
+    """Least positions in a shard."""
+    save_every_shard: bool
+    """Save the state after each shard, however short."""
+    dataset: str
+    """Dataset name."""
+    model_name: str
+    """Model key."""
+
+    def place(self, hook: Hook) -> Place:
+        """The keys of a hook's rows."""
+        key = self.tokenization.key
+        return Place(self.model_name, self.dataset, key, hook.site, hook.layer)
+
+    def partition(self, hook: Hook) -> Partition:
+        """The path of a hook's large tables."""
+        return Partition(self.model_name, self.dataset, hook.site, hook.layer)
+
+
+class Extraction:
+    """The pass: what it has gathered, where it stands, and how it goes on."""
+
+    def __init__(self, work: Work, staging: Staging) -> None:
+        self.work = work
+        self.staging = staging
+        self.seconds = 0.0
+        self.batch_tokens = work.batch_tokens
+        self._next_shard = 0
+        self._reducers = {
+            hook: SiteReducer(
+                hook.width, work.keep, torch.from_numpy(work.sample_tok), work.device
+            )
+            for hook in (work.hooks if _REDUCED & set(work.keep.tables) else ())
+        }
+        tokens = len(work.tokenization.table)
+        self.spools = {
+            hook: Spool(staging.state(f"spool-{number}"), tokens, hook.width)
+            for number, hook in enumerate(work.hooks)
+            if _SPOOLED & set(work.keep.tables)
+        }
+        self._poolers: dict[Hook, Pooler] = {}
+        self._spans = _document_spans(work.tokenization.table)
+        self._restore()
+
+    def run(self, meter: Meter) -> None:
+        """Go through the shards that are left.
+
+        Raises:
+            ModelError: a hook failed, or one window alone does not fit in memory.
+        """
+        shards = plan_shards(self.work.tokenization.windows, self.work.shard_tokens)
+        meter.advance(sum(shard.tokens for shard in shards[: self._next_shard]))
+        saved = began = time.monotonic()
+        before = self.seconds
+        with extractor(self.work.model, self.work.hooks, self._receive) as passes:
+            for number in range(self._next_shard, len(shards)):
+                self._shard(passes, number, shards[number], meter)
+                self.seconds = before + time.monotonic() - began
+                self._next_shard = number + 1
+                due = self.work.save_every_shard or time.monotonic() - saved > _SAVE_SECONDS
+                if due and number + 1 < len(shards):
+                    self._save()
+                    saved = time.monotonic()
+
+    def results(self) -> Iterator[tuple[Hook, Reduced]]:
+        """Yield what the reducers found, hook by hook."""
+        for hook, reducer in self._reducers.items():
+            yield hook, reducer.result()
+
+    def _shard(self, passes: Extractor, number: int, shard: Shard, meter: Meter) -> None:
+        windows, keep = self.work.tokenization.windows, self.work.keep
+        if "vectors" in keep.tables:
+            self._poolers = {
+                hook: Pooler(hook.width, keep.pool, shard, self._spans, self.work.device)
+                for hook in self.work.hooks
+            }
+        lengths = np.diff(windows.offsets)
+        for numbers in shard.batches(lengths, self.batch_tokens):
+            self._batch(passes, numbers, self.work.hooks)
+            size = int(lengths[numbers].sum())
+            meter.advance(size, size * 2 * sum(hook.width for hook in self.work.hooks))
+        for hook, pooler in self._poolers.items():
+            rows = vector_rows(self.work.place(hook), shard.first_doc, *pooler.result())
+            self.staging.write("vectors", rows, self.work.partition(hook), f"{number:06d}")
+
+    def _batch(
+        self, passes: Extractor, numbers: npt.NDArray[np.int64], hooks: list[Hook]
+    ) -> None:
+        """Run one batch; where memory runs out, run its halves for the hooks still missing."""
+        self._now = make_batch(self.work.tokenization.windows, numbers, self.work.device)
+        self._rows_host = self._now.tok.cpu().numpy()
+        self._taken: set[Hook] = set()
+        try:
+            passes.run(self._now.input_ids, self._now.attention_mask, hooks)
+            return
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(numbers) == 1:
+                raise ModelError(
+                    f"out of memory with a single window of {self._now.input_ids.shape[1]} tokens:"
+                    " set data.context lower, hook fewer layers, or use another device"
+                ) from error
+        missing = [hook for hook in hooks if hook not in self._taken]
+        self.batch_tokens = max(1, self.batch_tokens // 2)
+        _log.warning("out of memory: batches are now %d tokens", self.batch_tokens)
+        gc.collect()
+        if self.work.device.type == "cuda":
+            torch.cuda.empty_cache()
+        middle = len(numbers) // 2
+        for half in (numbers[:middle], numbers[middle:]):
+            self._batch(passes, half, missing)
+
+    def _receive(self, hook: Hook, tensor: Tensor) -> None:
+        batch: Batch = self._now
+        values = tensor.reshape(-1, hook.width)
+        if len(batch.rows) < len(values):
+            values = values[batch.rows]
+        values = values.float()
+        if hook in self._reducers:
+            self._reducers[hook].update(values, batch.tok)
+        if hook in self._poolers:
+            self._poolers[hook].update(values, batch)
+        if hook in self.spools:
+            self.spools[hook].write(values, self._rows_host)
+        self._taken.add(hook)
+
+    def _save(self) -> None:
+        """Put the state on the disk, whole or not at all."""
+        for spool in self.spools.values():
+            spool.flush()
+        tensors = {
+            f"{number}.{name}": tensor
+            for number, reducer in enumerate(self._reducers.values())
+            for name, tensor in reducer.state().items()
+        }
+        where = {"next_shard": self._next_shard, "seconds": self.seconds}
+        path = self.staging.state("reducers")
+        part = path.with_name(path.name + ".part")
+        save_file(tensors or {"none": torch.zeros(1)}, part, {"where": json.dumps(where)})
+        os.replace(part, path)
+        _log.info("state saved after shard %d", self._next_shard)
+
+    def _restore(self) -> None:
+        path = self.staging.state("reducers")
+        if not path.exists():
+            return
+        with safe_open(path, "pt") as held:
+            where = json.loads(held.metadata()["where"])
+            for number, reducer in enumerate(self._reducers.values()):
+                names = [n for n in held.keys() if n.startswith(f"{number}.")]  # noqa: SIM118
+                reducer.restore({n.partition(".")[2]: held.get_tensor(n) for n in names})
+        self._next_shard, self.seconds = where["next_shard"], where["seconds"]
+        _log.info("resumed at shard %d", self._next_shard)
+
+
+def _document_spans(tokens: pa.Table) -> Tensor:
+    """[2, documents] first and last token of each document; -1 where it has none."""
+    doc = tokens["doc"].to_numpy()
+    spans = np.full((2, int(doc.max(initial=-1)) + 1), -1, dtype=np.int64)
+    tok = np.arange(len(doc))
+    spans[1, doc] = tok
+    spans[0, doc[::-1]] = tok[::-1]
+    return torch.from_numpy(spans)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said

@@ -1,0 +1,121 @@
+"""Load models: a folder, a GGUF file, or a hub id, as a backbone that can be hooked.
+
+Weights are read once. A language model is loaded with its head, so that tied embeddings are right,
+but only its backbone is run. Masked language models and the like are loaded without their head.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from neuronmap_sql.errors import ModelError
+from neuronmap_sql.ingest.configuration import (
+    choose_family,
+    loading,
+    read_config,
+    read_tokenizer,
+)
+from neuronmap_sql.ingest.describe import information
+from neuronmap_sql.ingest.devices import choose_device, choose_dtype
+from neuronmap_sql.ingest.families import Family
+from neuronmap_sql.ingest.finder import propose
+from neuronmap_sql.ingest.loaded import LoadedModel
+from neuronmap_sql.ingest.settings import ModelSettings
+from neuronmap_sql.ingest.skeleton import pooling, skeleton, split
+from neuronmap_sql.ingest.source import Source, find, weights_hash
+
+__all__ = ["from_module", "load"]
+
+
+def load(settings: ModelSettings) -> LoadedModel:
+    """Load a model and its tokenizer.
+
+    Raises:
+        ModelError: the files, the device, the dtype or the attention kernel are not to be had
+            here, the weights do not fit the model, or a package is missing; says what to do.
+        UnknownNameError: no family of that name.
+    """
+    device = choose_device(settings.device)
+    source = find(settings)
+    config = read_config(source, settings)
+    dtype = choose_dtype(settings, config, device)
+    family = choose_family(settings, config)
+    model = _read_weights(settings, source, config, family, dtype).to(device)
+    backbone, head = split(model, config)
+    if settings.family == "find":
+        family = propose(backbone)
+    tokenizer = read_tokenizer(source, settings)
+    info = information(settings, source, config, family, model, tokenizer, weights_hash(source))
+    attention = str(getattr(backbone.config, "_attn_implementation", None) or "eager")
+    return LoadedModel(backbone, head, tokenizer, config, family, info, device, dtype, attention)
+
+
+def from_module(
+    model: nn.Module, name: str, tokenizer: Any = None, family: Family | None = None
+) -> LoadedModel:
+    """Take a PyTorch module as a model, as it is and where it is.
+
+    Args:
+        model: takes token ids [batch, position] as its first argument.
+        name: the column `model`.
+        tokenizer: tokenizer of transformers, if there is one.
+        family: where its sites are; without it only custom sites can be recorded.
+    """
+    config = getattr(model, "config", None)
+    backbone, head = split(model, config)
+    first = next(model.parameters(), torch.empty(0))
+    source, digest = _of_module(model)
+    settings = ModelSettings(source=source.name, name=name)
+    return LoadedModel(
+        backbone=backbone.eval(),
+        head=head,
+        tokenizer=tokenizer,
+        config=config,
+        family=family,
+        info=information(settings, source, config, family, model, tokenizer, digest),
+        device=first.device,
+        dtype=first.dtype,
+        attention=str(getattr(config, "_attn_implementation", None) or "eager"),
+    )
+
+
+def _read_weights(
+    settings: ModelSettings, source: Source, config: Any, family: Family | None, dtype: torch.dtype
+) -> nn.Module:
+    plan = skeleton(settings, config, family, source.gguf is not None)
+    options: dict[str, Any] = {"config": config, "dtype": dtype, "output_loading_info": True}
+    if source.gguf:
+        options["gguf_file"] = source.gguf
+    else:
+        options["use_safetensors"] = source.weights_format == "safetensors"
+    if settings.attention != "auto":
+        options["attn_implementation"] = settings.attention
+    with loading(settings):
+        model, report = type(plan).from_pretrained(source.folder, **options, **pooling(type(plan)))
+    _refuse_missing(settings, model, report)
+    loaded: nn.Module = model.eval()
+    return loaded
+
+
+def _refuse_missing(settings: ModelSettings, model: nn.Module, report: dict[str, Any]) -> None:
+    # transformers fills in random numbers and only logs a warning.
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{settings.source!r} lacks {len(missing)} weights of a {type(model).__name__}, such as "
+            f"{missing[0]!r}: the checkpoint does not fit its config.json"
+        )
+
+
+def _of_module(model: nn.Module) -> tuple[Source, str]:
+    """Return what stands for the files of a module: its weights have only a hash."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return Source(type(model).__name__, Path(), None, (), "module", ()), digest.hexdigest()

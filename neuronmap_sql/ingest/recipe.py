@@ -1,0 +1,196 @@
+"""Read a recipe (TOML) into settings, with errors that name file and key; write settings as TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import tomli_w
+from pydantic import TypeAdapter, ValidationError
+
+from neuronmap_sql.errors import RecipeError, nearest
+from neuronmap_sql.ingest.settings import CustomSite, Recipe
+
+__all__ = ["TABLES", "parse_recipe", "read_recipe", "to_toml"]
+
+TABLES = ("stats", "top", "samples", "weights", "activations", "firings", "matrices", "vectors")
+"""What `keep.tables` may name."""
+
+_POOLS = ("mean", "last", "first", "max")
+
+
+def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe file.
+
+    Args:
+        path: a TOML file; relative paths in it are relative to its folder.
+        overrides: values that take the place of the file's, by dotted key: `{"model.name": "a"}`.
+
+    Raises:
+        RecipeError: it cannot be read, or a key or value is wrong; names file and key.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        here = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        raise RecipeError(f"{path}: no such recipe{nearest(path.name, here)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from error
+    return parse_recipe(raw, str(path), path.parent, overrides or {})
+
+
+def parse_recipe(
+    raw: dict[str, Any], origin: str, base: Path, overrides: Mapping[str, Any] | None = None
+) -> Recipe:
+    """Check a recipe given as nested dictionaries; see `read_recipe`.
+
+    Args:
+        raw: what TOML gives.
+        origin: what to call it in errors: the file, or `command line`.
+        base: folder that relative paths of models and data start from.
+        overrides: as in `read_recipe`.
+    """
+    raw = _with_overrides(raw, overrides or {})
+    raw = _with_custom_sites(raw, origin)
+    _refuse_unknown(raw, Recipe, origin, "")
+    try:
+        recipe = TypeAdapter(Recipe).validate_python(raw)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, origin)) from None
+    _check(recipe, origin)
+    return _rooted(recipe, base)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Write a recipe as TOML, without the values that are the defaults."""
+    return tomli_w.dumps(_changed(recipe))
+
+
+def _changed(settings: Any) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if item.name == "custom":
+            out |= {c.name: {"module": c.module, "capture": c.capture} for c in value}
+        elif dataclasses.is_dataclass(value):
+            if inner := _changed(value):
+                out[item.name] = inner
+        elif value is not None and value != item.default:
+            out[item.name] = list(value) if isinstance(value, tuple) else value
+    return out
+
+
+def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    out = {k: dict(v) if isinstance(v, dict) else v for k, v in raw.items()}
+    for key, value in overrides.items():
+        section, _, name = key.rpartition(".")
+        target = out.setdefault(section, {}) if section else out
+        target[name] = value
+    return out
+
+
+def _with_custom_sites(raw: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Turn the tables `[sites.NAME]` into the list `sites.custom`."""
+    sites = raw.get("sites")
+    if not isinstance(sites, dict):
+        return raw
+    plain = {k: v for k, v in sites.items() if not isinstance(v, dict)}
+    custom = []
+    for name, table in sites.items():
+        if isinstance(table, dict):
+            _refuse_unknown(table, CustomSite, origin, f"sites.{name}.")
+            if "module" not in table:
+                raise RecipeError(f'{origin}: key sites.{name}.module is missing: module = "..."')
+            custom.append({"name": name, **table})
+    if custom:
+        plain = {"use": (), **plain, "custom": custom}
+    return {**raw, "sites": plain}
+
+
+def _refuse_unknown(raw: dict[str, Any], kind: type, origin: str, prefix: str) -> None:
+    hints = get_type_hints(kind)
+    for key, value in raw.items():
+        if key not in hints:
+            raise RecipeError(f"{origin}: unknown key {prefix + key!r}{nearest(key, hints)}")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, dict):
+                raise RecipeError(f"{origin}: {key!r} must be a table: [{key}]")
+            _refuse_unknown(value, hints[key], origin, f"{key}.")  # type: ignore[arg-type]
+
+
+def _explain(error: ValidationError, origin: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] in {"missing", "missing_argument"}:
+        section, _, name = key.rpartition(".")
+        where = f"[{section}] {name} = ..." if section else f"[{name}] ..."
+        return f"{origin}: key {key!r} is missing: add {where}"
+    wrong = first["input"]
+    known = first.get("ctx", {}).get("expected", "")
+    choices = [x.strip("' ") for x in known.replace(" or ", ", ").split(",") if x]
+    hint = nearest(wrong, choices) if isinstance(wrong, str) else ""
+    return f"{origin}: {key} = {wrong!r}: {first['msg'][0].lower()}{first['msg'][1:]}{hint}"
+
+
+def _check(recipe: Recipe, origin: str) -> None:
+    keep, data = recipe.keep, recipe.data
+
+    def among(key: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
+        for value in values:
+            if value not in known:
+                raise RecipeError(f"{origin}: {key}: unknown {value!r}{nearest(value, known)}")
+
+    def at_least(key: str, value: float, least: float) -> None:
+        if value < least:
+            raise RecipeError(f"{origin}: {key} = {value}: must be at least {least}")
+
+    among("keep.tables", keep.tables, TABLES)
+    among("keep.pool", keep.pool, _POOLS)
+    for key in ("top_k", "sampled_tokens", "sample_bins", "samples_per_bin"):
+        at_least(f"keep.{key}", getattr(keep, key), 1)
+    for key in ("limit", "context", "overlap"):
+        at_least(f"data.{key}", getattr(data, key), 0)
+    at_least("batch.tokens", recipe.batch.tokens, 0)
+    at_least("batch.shard_tokens", recipe.batch.shard_tokens, 0)
+    at_least("weights.tokens", recipe.weights.tokens, 0)
+    if not 0 < keep.firings_fraction <= 1:
+        raise RecipeError(f"{origin}: keep.firings_fraction must be in (0, 1]")
+    if data.context and data.overlap >= data.context:
+        raise RecipeError(f"{origin}: data.overlap must be smaller than data.context")
+    if not keep.tables:
+        raise RecipeError(f"{origin}: keep.tables is empty; known: {', '.join(TABLES)}")
+    if not recipe.sites.use and not recipe.sites.custom and keep.tables != ("weights",):
+        raise RecipeError(f"{origin}: sites.use is empty: name at least one site, such as 'mlp'")
+    if not recipe.model.source or not recipe.data.path:
+        raise RecipeError(f"{origin}: model.source and data.path must not be empty")
+
+
+def _rooted(recipe: Recipe, base: Path) -> Recipe:
+    """Make the paths of model and tokenizer absolute where they name something in `base`."""
+
+    def rooted(source: str) -> str:
+        path = base / Path(source).expanduser()
+        return str(path.resolve()) if source and path.exists() else source
+
+    model = dataclasses.replace(
+        recipe.model,
+        name=recipe.model.key.partition("@")[0] if not recipe.model.name else recipe.model.name,
+        source=rooted(recipe.model.source),
+        tokenizer=rooted(recipe.model.tokenizer),
+    )
+    data = dataclasses.replace(recipe.data, path=str(base.resolve() / recipe.data.path))
+    if not data.name:
+        data = dataclasses.replace(data, name=_stem(recipe.data.path))
+    return dataclasses.replace(recipe, model=model, data=data)
+
+
+def _stem(path: str) -> str:
+    name = Path(path).name
+    for ending in (".gz", ".xz", ".zst", ".jsonl", ".json", ".csv", ".parquet", ".txt"):
+        name = name.removesuffix(ending)
+    return name.strip("*") or Path(path).parent.name

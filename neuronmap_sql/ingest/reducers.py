@@ -1,0 +1,123 @@
+"""All statistics of one site and layer, gathered batch by batch on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from neuronmap_sql.ingest.settings import KeepSettings
+from neuronmap_sql.numerics.bins import BINS
+from neuronmap_sql.numerics.extremes import Extremes
+from neuronmap_sql.numerics.histogram import add_to_histogram
+from neuronmap_sql.numerics.moments import Moments, central_moments, power_sums
+
+__all__ = ["Reduced", "SiteReducer"]
+
+_TILE_VALUES = {"cpu": 128 * 3072, "cuda": 2**26}
+"""Values worked on at a time: what stays in a core's cache, or what fills a GPU."""
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What one reducer found, on the host."""
+
+    count: npt.NDArray[np.int64]
+    """[neurons] finite values."""
+    nonfinite: npt.NDArray[np.int64]
+    """[neurons] NaN and infinite values, left out everywhere."""
+    moments: Moments
+    """Population moments, [neurons] each."""
+    histogram: npt.NDArray[np.int32]
+    """[neurons, 1024] values in each bin of `numerics.bins`."""
+    highest: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+    """Values and tokens [neurons, k]; token -1 where there are fewer than k values."""
+    lowest: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+    """The same for the lowest."""
+    sample: npt.NDArray[np.float32]
+    """[sampled tokens, neurons] values of the sampled tokens; NaN where not finite."""
+
+
+class SiteReducer:
+    """Moments, histogram, extremes and sampled tokens of one site and layer.
+
+    Everything that it holds is in `state()`; an interrupted ingest goes on from there bit for bit.
+    """
+
+    def __init__(
+        self, neurons: int, keep: KeepSettings, sample_tok: torch.Tensor, device: torch.device
+    ) -> None:
+        k = keep.top_k if "top" in keep.tables else 1
+        self.sums = torch.zeros(4, neurons, dtype=torch.float64, device=device)
+        self.shift = torch.full((neurons,), torch.nan, dtype=torch.float64, device=device)
+        self.count = torch.zeros(neurons, dtype=torch.int64, device=device)
+        self.nonfinite = torch.zeros(neurons, dtype=torch.int64, device=device)
+        self.histogram = torch.zeros(neurons, BINS, dtype=torch.int32, device=device)
+        self.highest = Extremes(neurons, k, lowest=False, device=device)
+        self.lowest = Extremes(neurons, k, lowest=True, device=device)
+        self.sample_tok = sample_tok.to(device)
+        self.sample = torch.full((len(sample_tok), neurons), torch.nan, device=device)
+        self._tile = max(1, _TILE_VALUES["cpu" if device.type == "cpu" else "cuda"] // neurons)
+        self._begun = False
+
+    def update(self, values: torch.Tensor, tok: torch.Tensor) -> None:
+        """Take in `values` [tokens, neurons] in float32 of the tokens `tok` [tokens] (int64)."""
+        if not self._begun:
+            self.shift = values.double().nanmean(0).nan_to_num_(0.0, 0.0, 0.0)
+            self._begun = True
+        tiles = values.split(self._tile)
+        sums = torch.stack([power_sums(tile, self.shift) for tile in tiles]).sum(0)
+        if bool(sums.isfinite().all()):
+            self.sums += sums
+            self.count += len(values)
+            for tile in tiles:
+                add_to_histogram(self.histogram, tile)
+        else:
+            values = self._update_nonfinite(values)
+        self.highest.update(values, tok)
+        self.lowest.update(values, tok)
+        at = torch.searchsorted(self.sample_tok, tok).clamp_(max=len(self.sample_tok) - 1)
+        hit = self.sample_tok[at] == tok
+        self.sample[at[hit]] = values[hit]
+
+    def _update_nonfinite(self, values: torch.Tensor) -> torch.Tensor:
+        finite = values.isfinite()
+        self.count += finite.sum(0)
+        self.nonfinite += (~finite).sum(0)
+        self.sums += power_sums(values, self.shift, finite)
+        add_to_histogram(self.histogram, values, finite)
+        return values.masked_fill(~finite, torch.nan)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything gathered so far, as tensors on the host."""
+        self.highest.settle()
+        self.lowest.settle()
+        held = {
+            "sums": self.sums, "shift": self.shift, "count": self.count,
+            "nonfinite": self.nonfinite, "histogram": self.histogram, "sample": self.sample,
+            "highest": self.highest.keys, "lowest": self.lowest.keys,
+        }  # fmt: skip
+        return {name: tensor.cpu().contiguous() for name, tensor in held.items()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from an earlier `state()`."""
+        for name in ("sums", "shift", "count", "nonfinite", "histogram", "sample"):
+            setattr(self, name, state[name].to(self.sums.device))
+        self.highest.restore(state["highest"])
+        self.lowest.restore(state["lowest"])
+        self._begun = True
+
+    def result(self) -> Reduced:
+        """Return what was found, on the host."""
+        count = self.count.cpu().numpy()
+        return Reduced(
+            count=count,
+            nonfinite=self.nonfinite.cpu().numpy(),
+            moments=central_moments(count, self.shift.cpu().numpy(), self.sums.cpu().numpy()),
+            histogram=self.histogram.cpu().numpy(),
+            highest=self.highest.result(),
+            lowest=self.lowest.result(),
+            sample=self.sample.cpu().numpy(),
+        )

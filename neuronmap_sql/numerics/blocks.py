@@ -1,0 +1,318 @@
+"""Neuron-major blocks of float16 values: how table `activations` is written and read back.
+
+A forward pass makes token-major values [tokens, neurons]; questions mostly ask for few neurons over
+all tokens. So the spool is turned around once, stripe by stripe, and cut into blocks of
+BLOCK_TOKENS tokens, each with its zone map (min, max, sum, sum of squares). The constants carry
+what `benchmarks/layout.py` measured; the table is in docs/benchmarks.md, section Layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from neuronmap_sql.errors import StoreError
+
+__all__ = [
+    "BLOCK_TOKENS",
+    "COMPRESSION",
+    "ROW_GROUP_BYTES",
+    "SCHEMA",
+    "block_table",
+    "decode",
+    "iter_block_tables",
+    "neuron_major",
+    "neurons_per_group",
+    "order_keys",
+    "read_matrix",
+    "widen",
+    "writer_options",
+]
+
+BLOCK_TOKENS = 4096
+ROW_GROUP_BYTES = 4 << 20
+COMPRESSION = "NONE"
+STRIPE_BYTES = 64 << 20
+
+SCHEMA = pa.schema(
+    [
+        pa.field("neuron", pa.int32(), nullable=False),
+        pa.field("block", pa.int32(), nullable=False),
+        pa.field("first_tok", pa.int64(), nullable=False),
+        pa.field("n", pa.int32(), nullable=False),
+        pa.field("min", pa.float32()),
+        pa.field("max", pa.float32()),
+        pa.field("sum", pa.float64()),
+        pa.field("sum_squares", pa.float64()),
+        # large: more than 2 GiB of values are still one array; to Parquet it is all one
+        pa.field("vals", pa.large_binary(), nullable=False),
+    ]
+)
+"""The columns that `block_table` gives; key columns are the caller's."""
+
+_EXPONENT = np.int16(0x7C00)  # all ones: NaN or infinite
+_NAN = np.int16(0x7E00)
+_LARGEST = np.float32(65504)
+_CACHE_VALUES = 1 << 16  # values measured at once: few calls, and their copies stay in the cache
+_TILE_TOKENS, _TILE_NEURONS = 1024, 128  # both sides of a turned tile stay in it as well
+
+
+def block_table(
+    values: NDArray[np.float16],
+    first_neuron: int = 0,
+    block: int = BLOCK_TOKENS,
+    first_block: int = 0,
+) -> pa.Table:
+    """Cut token-major values into neuron-major blocks with zone maps.
+
+    Args:
+        values: shape [tokens, neurons], float16, may be a memmap or a slice of one; not changed.
+        first_neuron: neuron of column 0.
+        block: tokens of a block; the last block may be shorter.
+        first_block: block of row 0, if `values` continue earlier tokens.
+
+    Returns:
+        A table of SCHEMA, sorted by neuron, then block. Values that are not finite are stored as
+        NaN and left out of the zone map; a block without finite values has NULL as min and max.
+    """
+    return _table(neuron_major(values), first_neuron, block, first_block)
+
+
+def iter_block_tables(
+    values: NDArray[np.float16],
+    block: int = BLOCK_TOKENS,
+    group: int = 0,
+    first_block: int = 0,
+) -> Iterator[pa.Table]:
+    """Cut token-major values into tables of `group` neurons: one Parquet row group each.
+
+    Memory stays near twice STRIPE_BYTES, or two groups if those are larger, however long the spool.
+
+    Args:
+        values: shape [tokens, neurons], float16, usually the memmap of a layer's spool.
+        block: tokens of a block.
+        group: neurons of a table; 0: `neurons_per_group(tokens)`.
+        first_block: block of row 0.
+
+    Yields:
+        Tables as `block_table` makes them, in order of neurons.
+    """
+    tokens, neurons = values.shape
+    group = group or neurons_per_group(tokens)
+    stripe = group * max(1, STRIPE_BYTES // max(1, 2 * tokens * group))
+    for first in range(0, neurons, stripe):
+        turned = neuron_major(values[:, first : first + stripe])
+        for at in range(0, len(turned), group):
+            yield _table(turned[at : at + group], first + at, block, first_block)
+
+
+def neurons_per_group(tokens: int) -> int:
+    """Return how many neurons of so many tokens fill a row group of ROW_GROUP_BYTES."""
+    return max(1, ROW_GROUP_BYTES // max(1, 2 * tokens))
+
+
+def writer_options() -> dict[str, Any]:
+    """Return the options of `pyarrow.parquet.ParquetWriter` that go with the layout.
+
+    Statistics of `vals` would repeat a block in every footer, and a dictionary never fits; of the
+    narrow columns only the keys and the zone map are worth their bytes in the footer.
+    """
+    narrow = [name for name in SCHEMA.names if name != "vals"]
+    return {
+        "compression": COMPRESSION,
+        "use_dictionary": False,
+        "write_statistics": narrow,
+        "column_encoding": None,
+        "data_page_size": ROW_GROUP_BYTES,
+    }
+
+
+def neuron_major(values: NDArray[np.float16]) -> NDArray[np.float16]:
+    """Copy token-major values [tokens, neurons] into a fresh contiguous array [neurons, tokens].
+
+    Four neurons are moved as one 64-bit word and taken apart afterwards, within tiles that fit the
+    cache: five times as fast as `values.T.copy()`.
+    """
+    tokens, neurons = values.shape
+    turned = np.empty((-(-neurons // 4) * 4, tokens), np.float16)
+    for neuron in range(0, neurons, _TILE_NEURONS):
+        for token in range(0, tokens, _TILE_TOKENS):
+            tile = values[token : token + _TILE_TOKENS, neuron : neuron + _TILE_NEURONS]
+            into = turned[neuron : neuron + _TILE_NEURONS, token : token + _TILE_TOKENS]
+            _turn(tile, into)
+    return turned[:neurons]
+
+
+def _turn(tile: NDArray[np.float16], into: NDArray[np.float16]) -> None:
+    """Write a tile [t, n] into [n rounded up to 4, t]; the rows beyond n get anything."""
+    compact = np.zeros((len(tile), len(into)), np.uint16)
+    compact[:, : tile.shape[1]] = tile.view(np.uint16)
+    words = np.ascontiguousarray(compact.view(np.uint64).T)
+    quads = words.view(np.uint16).reshape(len(words), len(tile), 4)
+    into.view(np.uint16).reshape(len(words), 4, len(tile))[...] = quads.transpose(0, 2, 1)
+
+
+def _table(
+    turned: NDArray[np.float16], first_neuron: int, block: int, first_block: int
+) -> pa.Table:
+    neurons, tokens = turned.shape
+    blocks = -(-tokens // block)
+    low, high, total, squares = _zones(turned, block).reshape(4, -1)
+    first = np.arange(blocks, dtype=np.int64) * block
+    number = np.arange(first_block, first_block + blocks, dtype=np.int32)
+    columns = [
+        pa.array(
+            np.repeat(np.arange(first_neuron, first_neuron + neurons, dtype=np.int32), blocks)
+        ),
+        pa.array(np.tile(number, neurons)),
+        pa.array(np.tile(number.astype(np.int64) * block, neurons)),
+        pa.array(np.tile(np.minimum(block, tokens - first).astype(np.int32), neurons)),
+        pa.array(low.astype(np.float32), mask=np.isnan(low)),
+        pa.array(high.astype(np.float32), mask=np.isnan(high)),
+        pa.array(total),
+        pa.array(squares),
+        _binary(turned, first),
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _binary(turned: NDArray[np.float16], first: NDArray[np.int64]) -> pa.Array:
+    """Show the values as one binary a block: offsets beside the values' own memory, no copy."""
+    neurons, tokens = turned.shape
+    starts = np.arange(neurons, dtype=np.int64)[:, None] * tokens + first
+    offsets = np.append(starts.ravel(), neurons * tokens) * 2
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(turned)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), starts.size, buffers)
+
+
+def _zones(turned: NDArray[np.float16], block: int) -> NDArray[np.float64]:
+    """Measure every block, and make values that are not finite NaN, in place.
+
+    Returns:
+        min, max, sum, sum of squares: shape [4, neurons, blocks]; extremes of nothing are NaN.
+    """
+    neurons, tokens = turned.shape
+    zones = np.empty((4, neurons, -(-tokens // block)))
+    for number, first in enumerate(range(0, tokens, block)):
+        column = turned[:, first : first + block]
+        step = max(1, _CACHE_VALUES // column.shape[1])
+        for at in range(0, neurons, step):
+            zones[:, at : at + step, number] = _measure(column[at : at + step])
+    return zones
+
+
+def _measure(rows: NDArray[np.float16]) -> tuple[NDArray[np.floating], ...]:
+    keys = order_keys(rows)
+    low, high = keys.min(axis=1), keys.max(axis=1)
+    if high.max() >= _EXPONENT or low.min() < -_EXPONENT:
+        return _measure_finite(rows)
+    wide = widen(rows).astype(np.float64)
+    return _values(low), _values(high), wide.sum(axis=1), np.vecdot(wide, wide)
+
+
+def _measure_finite(rows: NDArray[np.float16]) -> tuple[NDArray[np.floating], ...]:
+    """Measure rows among whose values some are not finite, and make those NaN."""
+    finite = np.isfinite(rows)
+    rows.view(np.int16)[~finite] = _NAN
+    wide = np.where(finite, rows, 0).astype(np.float64)
+    low = np.where(finite, wide, np.inf).min(axis=1)
+    high = np.where(finite, wide, -np.inf).max(axis=1)
+    nothing = ~finite.any(axis=1)
+    low[nothing] = high[nothing] = np.nan
+    return low, high, wide.sum(axis=1), np.vecdot(wide, wide)
+
+
+def order_keys(values: NDArray[np.float16]) -> NDArray[np.int16]:
+    """Map float16 to int16 in the same order; numpy compares those 100 times as fast.
+
+    Negative values count down from -1 (which is -0.0); positive NaN is above infinity, negative
+    NaN below minus infinity. `order_keys(order_keys(x).view(np.float16))` gives the bits of x back.
+    """
+    bits = values.view(np.int16)
+    keys = bits >> 15
+    keys &= 0x7FFF
+    keys ^= bits
+    return keys
+
+
+def _values(keys: NDArray[np.int16]) -> NDArray[np.float16]:
+    return order_keys(keys.view(np.float16)).view(np.float16)
+
+
+def widen(values: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Return `values.astype(np.float32)`, about five times as fast when all are finite.
+
+    The bits move to their float32 places and a multiplication by 2**112 mends the exponent's bias,
+    of subnormal numbers too. Infinities and NaN come out beyond float16's range, which shows them.
+    Pieces of up to 2**16 values are fastest: they stay in the cache.
+    """
+    bits = values.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= ~0x70001FFF
+    wide = bits.view(np.float32)
+    wide *= np.float32(2.0**112)
+    if wide.size and (wide.max() > _LARGEST or wide.min() < -_LARGEST):
+        return values.astype(np.float32)
+    return wide
+
+
+def decode(vals: pa.Array) -> NDArray[np.float16]:
+    """Show the values of a binary array, one block after another, without a copy.
+
+    Args:
+        vals: binary, large_binary or fixed_size_binary array without nulls; may be a slice.
+
+    Returns:
+        All values in one read-only array [values], float16.
+    """
+    buffers = vals.buffers()
+    if pa.types.is_fixed_size_binary(vals.type):
+        width = vals.type.byte_width
+        start, stop = vals.offset * width, (vals.offset + len(vals)) * width
+    else:
+        kind = np.int64 if pa.types.is_large_binary(vals.type) else np.int32
+        offsets = np.frombuffer(buffers[1], kind)[vals.offset : vals.offset + len(vals) + 1]
+        start, stop = (int(offsets[0]), int(offsets[-1])) if len(vals) else (0, 0)
+    if start == stop:
+        return np.empty(0, np.float16)
+    values = np.frombuffer(buffers[-1], np.float16, (stop - start) // 2, start)
+    values.flags.writeable = False
+    return values
+
+
+def read_matrix(
+    batches: Iterable[pa.RecordBatch],
+    neurons: int,
+    tokens: int,
+    out: NDArray[np.float16] | None = None,
+) -> NDArray[np.float16]:
+    """Put blocks together as a matrix.
+
+    Args:
+        batches: with columns `first_tok` and `vals`, sorted by neuron, then block.
+        neurons: how many neurons the batches hold.
+        tokens: tokens of each, from 0.
+        out: C-contiguous array [neurons, tokens] to fill; fresh memory costs as much as the copy.
+
+    Returns:
+        Shape [tokens, neurons], float16: a view of neuron-major memory (Fortran order).
+
+    Raises:
+        StoreError: blocks are missing, doubled or out of order.
+    """
+    matrix = np.empty((neurons, tokens), np.float16) if out is None else out
+    flat, filled = matrix.reshape(-1), 0
+    for batch in batches:
+        values = decode(batch.column("vals"))
+        first = batch.column("first_tok").to_numpy()
+        if filled + len(values) > flat.size or (len(first) and first[0] != filled % tokens):
+            raise StoreError(f"blocks of activations are doubled or out of order at value {filled}")
+        flat[filled : filled + len(values)] = values
+        filled += len(values)
+    if filled != flat.size:
+        raise StoreError(f"blocks of activations are missing: {filled} of {flat.size} values found")
+    return matrix.T

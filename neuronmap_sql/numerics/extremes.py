@@ -1,0 +1,112 @@
+"""Streaming top-k of every neuron, exact, ties to the earlier token.
+
+A value and its token become one 64-bit key whose order is (value, earlier token first), so that the
+result does not depend on the order of the batches. After the first batch a threshold, the k-th
+key so far, lets through only the few values that may enter.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+__all__ = ["MAX_TOKENS", "Extremes"]
+
+MAX_TOKENS = 2**32 - 1
+"""Tokens that a key can tell apart."""
+
+_LOW32 = 0xFFFFFFFF
+_EMPTY = torch.iinfo(torch.int64).min
+
+
+class Extremes:
+    """The k highest (or lowest) values of each neuron, with their tokens."""
+
+    def __init__(self, neurons: int, k: int, *, lowest: bool, device: torch.device | str) -> None:
+        self.lowest = lowest
+        self.keys = torch.full((neurons, k), _EMPTY, dtype=torch.int64, device=device)
+        self._threshold = torch.full((neurons,), -torch.inf, device=device)
+        self._waiting: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._waiting_count = 0
+
+    def update(self, values: torch.Tensor, tok: torch.Tensor) -> None:
+        """Take in float32 `values` [tokens, neurons] of the tokens `tok` [tokens] (int64).
+
+        NaN never enters; infinities must have been taken out.
+        """
+        signed = -values if self.lowest else values
+        passing = signed >= self._threshold
+        share = int(passing.sum()) / max(passing.numel(), 1)
+        if share > 0.02:
+            # Ties with the threshold (a ReLU's zeros): only an earlier token may displace one.
+            earlier = tok[:, None] < self._threshold_tok()
+            passing = (signed > self._threshold) | (passing & earlier)
+            share = int(passing.sum()) / passing.numel()
+        if share > 0.02:
+            self._merge_dense(signed, tok)
+            return
+        row, neuron = passing.nonzero(as_tuple=True)
+        self._waiting.append((neuron, _keys(signed[row, neuron], tok[row])))
+        self._waiting_count += len(neuron)
+        if self._waiting_count > self.keys.numel() // 2:
+            self.settle()
+
+    def settle(self) -> None:
+        """Merge what waits into `keys`, which are then sorted from first rank to last."""
+        if not self._waiting:
+            return
+        neurons, k = self.keys.shape
+        own = torch.arange(neurons, device=self.keys.device).repeat_interleave(k)
+        neuron = torch.cat([own, *(n for n, _ in self._waiting)])
+        keys = torch.cat([self.keys.flatten(), *(w for _, w in self._waiting)])
+        self._waiting, self._waiting_count = [], 0
+        by_key = keys.argsort(descending=True, stable=True)
+        order = by_key[neuron[by_key].argsort(stable=True)]
+        counts = torch.bincount(neuron, minlength=neurons)
+        first = counts.cumsum(0) - counts
+        rank = torch.arange(len(order), device=order.device) - first[neuron[order]]
+        self._set(keys[order[rank < k]].reshape(neurons, k))
+
+    def result(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return values and tokens [neurons, k] from rank 1 on; token -1 where there is no value."""
+        self.settle()
+        keys = self.keys.cpu()
+        value = _value(keys)
+        value = -value if self.lowest else value
+        tok = torch.where(keys == _EMPTY, -1, _LOW32 - (keys & _LOW32))
+        return value.numpy(), tok.numpy()
+
+    def restore(self, keys: torch.Tensor) -> None:
+        """Go on from the `keys` of an earlier object, which must have been settled."""
+        self._set(keys.to(self.keys.device))
+
+    def _merge_dense(self, signed: torch.Tensor, tok: torch.Tensor) -> None:
+        self.settle()
+        k = self.keys.shape[1]
+        keys = _keys(signed.t().contiguous(), tok)
+        keys.masked_fill_(signed.isnan().t(), _EMPTY)
+        best = keys.topk(min(k, keys.shape[1]), dim=1).values
+        self._set(torch.cat([self.keys, best], dim=1).topk(k, dim=1).values)
+
+    def _set(self, keys: torch.Tensor) -> None:
+        self.keys = keys
+        last = keys[:, -1]
+        self._threshold = torch.where(last == _EMPTY, -torch.inf, _value(last))
+
+    def _threshold_tok(self) -> torch.Tensor:
+        last = self.keys[:, -1]
+        return torch.where(last == _EMPTY, MAX_TOKENS, _LOW32 - (last & _LOW32))
+
+
+def _keys(values: torch.Tensor, tok: torch.Tensor) -> torch.Tensor:
+    """Order-preserving integer of the value above, the token's complement below."""
+    # Adding zero turns -0.0 into 0.0: equal values must have equal bits.
+    bits = (values + 0.0).contiguous().view(torch.int32).long()
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    return (ordered << 32) | (_LOW32 - tok)
+
+
+def _value(keys: torch.Tensor) -> torch.Tensor:
+    bits = (keys >> 32).int()
+    return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).view(torch.float32)

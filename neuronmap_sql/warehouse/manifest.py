@@ -1,0 +1,140 @@
+"""What a committed run consists of: `manifest.json`, and the names that the run takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from neuronmap_sql.errors import StoreError
+from neuronmap_sql.warehouse.files import write_text
+
+__all__ = [
+    "FileEntry",
+    "Key",
+    "Manifest",
+    "merge_keys",
+    "overlap",
+    "read_manifest",
+    "write_manifest",
+]
+
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Key:
+    """Rows of one table that no second run may hold."""
+
+    table: str
+    """Table."""
+    model: str | None = None
+    """Model, where the table has one."""
+    dataset: str | None = None
+    """Dataset, where the table has one."""
+    tokenizer: str | None = None
+    """Tokenizer, where the table has one and no model."""
+    site: str | None = None
+    """Site, where the table has one."""
+    layers: tuple[int, ...] = ()
+    """Layers, sorted, where the table has them."""
+
+    def overlaps(self, other: Key) -> bool:
+        """Whether a row could belong to both."""
+        same = replace(self, layers=()) == replace(other, layers=())
+        return same and (self.layers == other.layers or bool(set(self.layers) & set(other.layers)))
+
+    def __str__(self) -> str:
+        parts = {"model": self.model, "dataset": self.dataset, "tokenizer": self.tokenizer}
+        parts |= {"site": self.site, "layers": ",".join(map(str, self.layers)) or None}
+        said = ", ".join(f"{name} {value}" for name, value in parts.items() if value)
+        return f"{self.table} ({said})"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One Parquet file of a run."""
+
+    path: str
+    """Path within the run, with forward slashes."""
+    table: str
+    """Table it belongs to."""
+    rows: int
+    """Rows."""
+    bytes: int
+    """Size."""
+    sha256: str
+    """SHA-256 of the bytes, in hex."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A committed run: its files with checksums, its keys, and its row of `runs`."""
+
+    run: str
+    """Run id."""
+    kind: str
+    """tokens, model, weights, activations, ..."""
+    format: int
+    """Version of the store's format."""
+    created: str
+    """When it was committed, UTC, ISO 8601."""
+    parents: tuple[str, ...]
+    """Runs that it was computed from."""
+    keys: tuple[Key, ...]
+    """Names that it takes."""
+    files: tuple[FileEntry, ...]
+    """Its Parquet files, sorted by path."""
+    row: dict[str, Any]
+    """The row of `runs`: recipe and provenance."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in all files."""
+        return sum(entry.rows for entry in self.files)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in all files."""
+        return sum(entry.bytes for entry in self.files)
+
+
+def merge_keys(keys: Iterable[Key]) -> tuple[Key, ...]:
+    """Join keys that differ in their layers only."""
+    layers: dict[Key, set[int]] = {}
+    for key in keys:
+        layers.setdefault(replace(key, layers=()), set()).update(key.layers)
+    merged = [replace(key, layers=tuple(sorted(found))) for key, found in layers.items()]
+    return tuple(sorted(merged, key=str))
+
+
+def overlap(mine: Sequence[Key], theirs: Sequence[Key]) -> Key | None:
+    """Return the first of my keys that is taken by theirs."""
+    return next((key for key in mine if any(key.overlaps(other) for other in theirs)), None)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json` into a run's folder."""
+    text = json.dumps(asdict(manifest), indent=1, default=str, ensure_ascii=False)
+    write_text(folder / NAME, text + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `manifest.json` of a run's folder.
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
+    path = folder / NAME
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        keys = (Key(**{**key, "layers": tuple(key["layers"])}) for key in found.pop("keys"))
+        files = (FileEntry(**entry) for entry in found.pop("files"))
+        found["parents"] = tuple(found["parents"])
+        return Manifest(**found, keys=tuple(keys), files=tuple(files))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{path} is missing or damaged ({error}): drop the run and ingest it again"
+        ) from error

@@ -1,0 +1,198 @@
+"""A run in progress: a folder that no reader sees, until one rename makes it a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from neuronmap_sql.errors import UsageError
+from neuronmap_sql.warehouse.files import flush_tree, whole, write_text
+from neuronmap_sql.warehouse.lock import Lock
+from neuronmap_sql.warehouse.manifest import Key
+from neuronmap_sql.warehouse.names import encode
+from neuronmap_sql.warehouse.parquet import conform, parquet_options, write_parquet
+from neuronmap_sql.warehouse.schema import PARTITIONED, arrow_schema
+
+__all__ = ["Partition", "Publish", "Staging", "run_id"]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Where in a partitioned table rows belong: the folders of their path."""
+
+    model: str
+    """Model."""
+    dataset: str
+    """Dataset."""
+    site: str
+    """Site."""
+    layer: int
+    """Layer."""
+
+    @property
+    def path(self) -> Path:
+        """`model=<m>/dataset=<d>/site=<s>/layer=<n>`, percent-encoded."""
+        parts = {"model": self.model, "dataset": self.dataset, "site": self.site}
+        return Path(
+            *(f"{key}={encode(name, key)}" for key, name in parts.items()), f"layer={self.layer}"
+        )
+
+
+def run_id(kind: str, parts: Mapping[str, Any]) -> str:
+    """Return `<kind>-<16 hex digits>`: a hash of what determines the run's content.
+
+    Args:
+        kind: tokens, model, weights, activations, ...
+        parts: anything that JSON can hold, canonically written: the order of keys is no matter.
+    """
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"{kind}-{hashlib.sha256(f'{kind}:{text}'.encode()).hexdigest()[:16]}"
+
+
+Publish = Callable[["Staging", Mapping[str, Any], Sequence[Key] | None, bool], str]
+"""Makes a staged run a committed one: `Store` hands it to its stagings."""
+
+
+class Staging:
+    """A run being written: at most one process at a time holds the staging of one run.
+
+    Layout: `staging/run=<id>/` is the later run; `staging/state=<id>/` beside it holds what
+    only the work needs (reducer states, marks of finished shards) and goes when the run is
+    committed. Both stay after an interruption, so that the work can go on.
+    """
+
+    def __init__(self, root: Path, run: str, publish: Publish) -> None:
+        self.run = run
+        self.folder = root / "staging" / f"run={encode(run, 'run')}"
+        self._state = root / "staging" / f"state={encode(run, 'run')}"
+        self._publish = publish
+        self._state.mkdir(parents=True, exist_ok=True)
+        self._lock = Lock(self._state / "lock", f"the unfinished run {run}").acquire()
+        self.folder.mkdir(exist_ok=True)
+
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the run go; what is staged stays for a later resume."""
+        self._lock.release()
+
+    def path(self, table: str, partition: Partition | None = None, shard: str = "0") -> Path:
+        """Return where a file of a table goes, its folder made.
+
+        Raises:
+            UsageError: a partitioned table without a partition, or the other way round.
+        """
+        arrow_schema(table)
+        if (partition is not None) != (table in PARTITIONED):
+            need = "needs" if table in PARTITIONED else "takes no"
+            raise UsageError(f"table {table} {need} a partition (model, dataset, site, layer)")
+        folder = self.folder / table / (partition.path if partition else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{encode(shard, 'shard')}.parquet"
+
+    def write(
+        self, table: str, rows: pa.Table, partition: Partition | None = None, shard: str = "0"
+    ) -> None:
+        """Write one file of a table, whole or not at all; the same shard again replaces it.
+
+        Args:
+            table: a declared table.
+            rows: its columns in any order, without `run`; `docs` may have label columns.
+            partition: for partitioned tables; model, dataset, site and layer may then be left
+                out of `rows`.
+            shard: name of the file.
+
+        Raises:
+            StoreError: rows do not fit the table, or hold NULL, NaN or infinities unduly.
+        """
+        path = self.path(table, partition, shard)
+        write_parquet(path, conform(table, _with_keys(rows, partition), self.run))
+
+    @contextmanager
+    def writer(
+        self, table: str, partition: Partition | None = None, shard: str = "0"
+    ) -> Iterator[pq.ParquetWriter]:
+        """Give a `ParquetWriter` for row groups; the file counts once the block ends well.
+
+        The caller casts to `arrow_schema(table)` and fills in all columns, `run` too.
+        """
+        with whole(self.path(table, partition, shard)) as part:  # noqa: SIM117
+            with pq.ParquetWriter(part, arrow_schema(table), **parquet_options(table)) as writer:
+                yield writer
+
+    def state(self, name: str) -> Path:
+        """Return the path of a file that the work needs to resume and readers never see."""
+        return self._state / f"state-{encode(name, 'state')}"
+
+    def finish(self, name: str) -> None:
+        """Record that a part of the work is done, once all that is staged is on the disk."""
+        flush_tree(self.folder)
+        write_text(self._state / f"done-{encode(name, 'mark')}", "")
+
+    def finished(self, name: str) -> bool:
+        """Whether `finish(name)` was reached, now or before an interruption."""
+        return (self._state / f"done-{encode(name, 'mark')}").exists()
+
+    def reset(self) -> None:
+        """Forget all that is staged: the work starts anew."""
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        for path in self._state.iterdir():
+            if path.name != "lock":
+                path.unlink()
+
+    def commit(
+        self,
+        row: Mapping[str, Any],
+        keys: Sequence[Key] | None = None,
+        *,
+        replace: bool = False,
+    ) -> str:
+        """Make the staged files a run: all of it appears at once, or nothing.
+
+        Args:
+            row: the row of `runs`; `run`, `created`, `rows`, `bytes`, `format` are filled in,
+                and `parents` is empty unless given.
+            keys: names that the run takes; by default read from the files.
+            replace: move runs that hold the same names, and all that was computed from them,
+                to the trash in the same step.
+
+        Returns:
+            The run id.
+
+        Raises:
+            UsageError: another run holds one of the names, and `replace` is false.
+            StoreError: a file is damaged, a parent is missing, or the warehouse is busy.
+        """
+        run = self._publish(self, row, keys, replace)
+        shutil.rmtree(self._state, ignore_errors=True)
+        self.close()
+        return run
+
+
+def _with_keys(rows: pa.Table, partition: Partition | None) -> pa.Table:
+    for key, value in vars(partition).items() if partition else ():
+        if key not in rows.column_names:
+            kind = pa.int32() if key == "layer" else pa.string()
+            column = pa.array([value] if len(rows) else [], kind)
+            rows = rows.append_column(key, column.take(pa.array([0] * len(rows), pa.int32())))
+    return rows

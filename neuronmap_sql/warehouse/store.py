@@ -1,0 +1,260 @@
+"""The warehouse as a folder: runs that appear by one rename and never change.
+
+WAREHOUSE/
+  warehouse.duckdb   views and macros, no data; rebuilt aside and swapped in
+  init.sql           tells a stock shell where the warehouse is
+  runs/run=<id>/     committed runs; `run=none` has no rows
+  staging/           runs in progress or interrupted
+  trash/             dropped runs, for a day
+  lock               held while runs enter or leave
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from neuronmap_sql.errors import StoreError, UnknownNameError, UsageError
+from neuronmap_sql.warehouse.commit import exchange, finish_exchange, seal, sweep
+from neuronmap_sql.warehouse.files import SUFFIX, whole, write_text
+from neuronmap_sql.warehouse.lock import Lock
+from neuronmap_sql.warehouse.manifest import Key, Manifest, overlap, read_manifest
+from neuronmap_sql.warehouse.names import decode, encode
+from neuronmap_sql.warehouse.staging import Staging
+from neuronmap_sql.warehouse.views import (
+    EMPTY_RUN,
+    create_movable_catalog,
+    quote_literal,
+    write_empty_run,
+)
+
+__all__ = ["Store"]
+
+_INIT = """\
+-- duckdb -init WAREHOUSE/init.sql WAREHOUSE/warehouse.duckdb
+SET VARIABLE wh_root = (
+    SELECT coalesce(nullif(rtrim(replace(replace(replace(
+        parse_dirpath(path), '[', '[[]'), '*', '[*]'), '?', '[?]'), '/'), ''), '.')
+    FROM duckdb_databases() WHERE database_name = current_database()
+);
+SET parquet_metadata_cache = true;
+"""
+
+_FOLDERS = ("runs", "staging", "trash")
+_WAIT_SECONDS = 60.0
+
+
+class Store:
+    """One warehouse folder. Make it with `Store.create` or `Store.open`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def create(cls, root: str | Path) -> Store:
+        """Make a warehouse, or complete and open the one that is there.
+
+        Raises:
+            UsageError: the folder holds other things.
+            StoreError: it cannot be written.
+        """
+        place = Path(root).absolute()
+        ours = {*_FOLDERS, "lock", "init.sql", "warehouse.duckdb", "journal.json"}
+        if not _is_warehouse(place) and place.exists():
+            names = {path.name for path in place.iterdir() if path.suffix != SUFFIX}
+            if names - ours:
+                raise UsageError(f"{place} is not a warehouse and not empty: choose a new folder")
+        try:
+            for name in _FOLDERS:
+                (place / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make a warehouse at {place}: {error.strerror}") from error
+        store = cls(place)
+        with store._locked():
+            store._write_views()
+            write_text(place / "init.sql", _INIT)
+        return store
+
+    @classmethod
+    def open(cls, root: str | Path) -> Store:
+        """Open a warehouse.
+
+        Raises:
+            StoreError: the folder is not a warehouse.
+        """
+        place = Path(root).absolute()
+        if not _is_warehouse(place):
+            raise StoreError(f"{place} is not a warehouse: make one with `neuronmap init {root}`")
+        store = cls(place)
+        if (place / "journal.json").exists():
+            store.refresh()
+        return store
+
+    def run_ids(self) -> tuple[str, ...]:
+        """Return the ids of the committed runs, sorted."""
+        return _ids(self.root / "runs")
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Return the ids of the runs in progress or interrupted, sorted."""
+        return _ids(self.root / "staging")
+
+    def has(self, run: str) -> bool:
+        """Whether a run is committed."""
+        return run in self.run_ids()
+
+    def manifest(self, run: str) -> Manifest:
+        """Return what a committed run consists of.
+
+        Raises:
+            UnknownNameError: no such run.
+            StoreError: its manifest is damaged.
+        """
+        if not self.has(run):
+            raise UnknownNameError.of("run", run, self.run_ids(), "`neuronmap runs` lists them")
+        return read_manifest(self.root / "runs" / f"run={encode(run)}")
+
+    def manifests(self) -> dict[str, Manifest]:
+        """Return the manifests of all committed runs by id."""
+        return {run: self.manifest(run) for run in self.run_ids()}
+
+    def children(self, run: str) -> tuple[str, ...]:
+        """Return the runs computed from a run, from those, and so on, sorted."""
+        return _descendants(self.manifests(), {run})
+
+    def conflicts(self, run: str, keys: Iterable[Key]) -> dict[str, Key]:
+        """Return the other runs that hold names of a run, with the first such name.
+
+        Ask before long work; `commit` asks again.
+        """
+        others = {name: found for name, found in self.manifests().items() if name != run}
+        hits = {name: overlap(tuple(keys), found.keys) for name, found in others.items()}
+        return {name: key for name, key in hits.items() if key}
+
+    def stage(self, run: str) -> Staging:
+        """Start a run, or go on with the interrupted one of that id.
+
+        Raises:
+            StoreError: another process works on the same run.
+        """
+        return Staging(self.root, run, self._publish)
+
+    def drop(self, run: str, with_children: bool = False) -> tuple[str, ...]:
+        """Move a run to the trash; an unfinished one is deleted.
+
+        Args:
+            run: run id.
+            with_children: drop the runs computed from it too.
+
+        Returns:
+            The ids of all runs dropped.
+
+        Raises:
+            UnknownNameError: no such run.
+            UsageError: other runs were computed from it.
+        """
+        if not self.has(run) and run in self.unfinished():
+            with self.stage(run) as staging:
+                shutil.rmtree(staging.folder)
+            shutil.rmtree(self.root / "staging" / f"state={encode(run)}")
+            return (run,)
+        self.manifest(run)
+        with self._locked():
+            children = self.children(run)
+            if children and not with_children:
+                names = ", ".join(children)
+                raise UsageError(
+                    f"runs were computed from {run}: {names}; drop them too with --with-children"
+                )
+            exchange(self.root, None, (run, *children))
+            self._write_views()
+        return (run, *children)
+
+    def refresh(self) -> None:
+        """Finish what a killed process left half done, and rebuild `warehouse.duckdb`."""
+        with self._locked():
+            self._write_views()
+
+    def _locked(self) -> _Locked:
+        return _Locked(self.root)
+
+    def _publish(
+        self, staging: Staging, row: Mapping[str, Any], keys: Sequence[Key] | None, replace: bool
+    ) -> str:
+        run = staging.run
+        manifest = None if self.has(run) else seal(staging.folder, run, row, keys)
+        with self._locked():
+            if manifest is None or self.has(run):
+                shutil.rmtree(staging.folder, ignore_errors=True)
+                return run
+            leave = self._leaving(manifest, replace)
+            exchange(self.root, run, leave)
+            self._write_views()
+        return run
+
+    def _leaving(self, manifest: Manifest, replace: bool) -> tuple[str, ...]:
+        """Return the runs that make way for a new one."""
+        hits = self.conflicts(manifest.run, manifest.keys)
+        for name, key in hits.items():
+            if not replace:
+                raise UsageError(
+                    f"run {name} already holds {key}: use --replace to put run {manifest.run} "
+                    "in its place, or give the model or dataset another name"
+                )
+        leave = {*hits, *_descendants(self.manifests(), set(hits))}
+        for parent in manifest.parents:
+            if parent in leave or not self.has(parent):
+                raise StoreError(f"run {parent}, which {manifest.run} needs, is gone: ingest again")
+        return tuple(sorted(leave))
+
+    def _write_views(self) -> None:
+        write_empty_run(self.root)
+        with whole(self.root / "warehouse.duckdb") as part, duckdb.connect() as con:
+            # Version v1.0.0: every current shell opens it.
+            con.execute(f"ATTACH {quote_literal(str(part))} AS wh (STORAGE_VERSION 'v1.0.0')")
+            con.execute("USE wh")
+            con.execute("BEGIN")  # else each of several hundred comments is flushed to the disk
+            create_movable_catalog(con, self.root)
+            con.execute("COMMIT")
+            con.execute("USE memory")
+            con.execute("DETACH wh")
+
+
+class _Locked(Lock):
+    """The lock under which runs enter and leave; taking it finishes interrupted work."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root / "lock", f"the warehouse {root}", _WAIT_SECONDS)
+        self.root = root
+
+    def acquire(self) -> Lock:
+        """Take the lock, finish what the journal asks for, and empty old trash."""
+        super().acquire()
+        finish_exchange(self.root)
+        sweep(self.root)
+        return self
+
+
+def _is_warehouse(root: Path) -> bool:
+    return (root / "runs").is_dir() and (root / "init.sql").is_file()
+
+
+def _ids(folder: Path) -> tuple[str, ...]:
+    names = (path.name for path in folder.glob("run=*") if path.name != EMPTY_RUN)
+    return tuple(sorted(decode(name.removeprefix("run=")) for name in names))
+
+
+def _descendants(manifests: Mapping[str, Manifest], runs: set[str]) -> tuple[str, ...]:
+    found: set[str] = set()
+    fresh = set(runs)
+    while fresh:
+        fresh = {
+            name
+            for name, manifest in manifests.items()
+            if fresh & set(manifest.parents) and name not in found | runs
+        }
+        found |= fresh
+    return tuple(sorted(found))

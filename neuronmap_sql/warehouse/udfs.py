@@ -1,0 +1,134 @@
+"""The Python functions that SQL sees: Arrow batches in, `numerics` on arrays, Arrow batches out.
+
+DuckDB calls them from many threads with at most 2,048 rows at a time and without the rows whose
+arguments are NULL; they keep no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from duckdb.func import PythonUDFType
+from numpy.typing import NDArray
+
+from neuronmap_sql.errors import UsageError
+from neuronmap_sql.numerics import f16
+
+__all__ = ["UDFS", "Udf", "blocks", "register_udfs"]
+
+
+@dataclass(frozen=True)
+class Udf:
+    """One function of SQL."""
+
+    name: str
+    """Name."""
+    arguments: tuple[str, ...]
+    """SQL types of the arguments."""
+    returns: str
+    """SQL type of the result."""
+    function: Callable[..., pa.Array]
+    """Takes a ChunkedArray an argument, returns an Array of as many rows."""
+    about: str
+    """What it gives, for the reference."""
+
+
+def blocks(column: pa.ChunkedArray) -> tuple[f16.Values, f16.Offsets]:
+    """Return the values of a BLOB column's blocks, and where each starts, and the end.
+
+    Raises:
+        UsageError: a blob holds half a value.
+    """
+    chunk = _one(column)
+    _, offsets, data = chunk.buffers()
+    ends = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+    if np.any(np.diff(ends) % 2):
+        raise UsageError("a blob of float16 values has an odd number of bytes")
+    if data is None or not len(ends) or ends[0] == ends[-1]:
+        return np.empty(0, np.float32), np.zeros(len(chunk) + 1, np.int64)
+    raw = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+    return f16.decode(raw), (ends.astype(np.int64) - ends[0]) // 2
+
+
+def _f16(column: pa.ChunkedArray) -> pa.Array:
+    values, offsets = blocks(column)
+    return pa.ListArray.from_arrays(offsets.astype(np.int32), _nullable(values))
+
+
+def _f16_at(column: pa.ChunkedArray, index: pa.ChunkedArray) -> pa.Array:
+    return _nullable(f16.at(*blocks(column), _numbers(index)))
+
+
+def _f16_dot(left: pa.ChunkedArray, right: pa.ChunkedArray) -> pa.Array:
+    mine, offsets = blocks(left)
+    theirs, others = blocks(right)
+    if not np.array_equal(offsets, others):
+        raise UsageError("f16_dot needs two blobs of one length a row")
+    return pa.array(f16.dot(mine, theirs, offsets))
+
+
+def _f16_topk(column: pa.ChunkedArray, k: pa.ChunkedArray) -> pa.Array:
+    values, offsets = blocks(column)
+    picks = list(f16.top_k(values, offsets, _numbers(k)))
+    ends = np.cumsum([0, *map(len, picks)], dtype=np.int32)
+    inner = np.concatenate(picks) if picks else np.empty(0, np.int64)
+    starts = np.repeat(offsets[:-1], np.diff(ends))
+    pairs = pa.StructArray.from_arrays(
+        [pa.array(inner.astype(np.int32)), pa.array(values[starts + inner])], ["i", "value"]
+    )
+    return pa.ListArray.from_arrays(ends, pairs)
+
+
+def _f16_from(column: pa.ChunkedArray) -> pa.Array:
+    chunk = _one(column)
+    values = np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), np.float32)
+    cuts = np.cumsum(np.asarray(chunk.value_lengths()))[:-1] * 2
+    data = f16.encode(values)
+    return pa.array([part.tobytes() for part in np.split(np.frombuffer(data, np.uint8), cuts)])
+
+
+UDFS = (
+    Udf("f16", ("BLOB",), "FLOAT[]", _f16, "Values of a block; NULL where one was not finite."),
+    Udf("f16_at", ("BLOB", "BIGINT"), "FLOAT", _f16_at, "One value of a block, counted from 0."),
+    Udf(
+        "f16_dot", ("BLOB", "BLOB"), "DOUBLE", _f16_dot, "Scalar product of two blocks, in float64."
+    ),
+    Udf("f16_from", ("FLOAT[]",), "BLOB", _f16_from, "A block of the values, rounded to float16."),
+    Udf(
+        "f16_topk",
+        ("BLOB", "BIGINT"),
+        "STRUCT(i INTEGER, value FLOAT)[]",
+        _f16_topk,
+        "The k largest values of a block with their indices, largest first.",
+    ),
+)
+"""All functions, sorted by name."""
+
+
+def register_udfs(con: duckdb.DuckDBPyConnection) -> None:
+    """Register all functions in a connection; its cursors see them too."""
+    for udf in UDFS:
+        con.create_function(
+            udf.name,
+            udf.function,
+            [duckdb.sqltype(kind) for kind in udf.arguments],
+            duckdb.sqltype(udf.returns),
+            type=PythonUDFType.ARROW,
+        )
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    return np.asarray(column.to_numpy(), np.int64)
+
+
+def _nullable(values: f16.Values) -> pa.Array:
+    """Return values with NULL for NaN."""
+    return pa.array(values, from_pandas=True)

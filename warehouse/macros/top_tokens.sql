@@ -1,0 +1,40 @@
+CREATE MACRO top_tokens(
+    model, layer, neuron, k := 20, side := 'highest', around := 40, site := 'mlp', dataset := NULL
+) AS TABLE
+SELECT
+    t.dataset,
+    t.rank,
+    t.value,
+    t.token,
+    replace(
+        substring(d.text, greatest(p.char_start - around, 0) + 1, least(p.char_start, around))
+        || '[[' || substring(d.text, p.char_start + 1, p.char_end - p.char_start) || ']]'
+        || substring(d.text, p.char_end + 1, around),
+        chr(10), ' '
+    ) AS context,
+    d.doc_id,
+    t.doc,
+    t.pos,
+    t.tok
+FROM (
+    SELECT a.*
+    FROM top_activations AS a
+    WHERE
+        a.model = model
+        AND a.site = site
+        AND a.layer = layer
+        AND a.neuron = neuron
+        AND a.side = CASE
+            WHEN side IN ('highest', 'lowest') THEN side
+            ELSE error('side is highest or lowest, not ' || side)
+        END
+        AND a.rank <= k
+        AND (dataset IS NULL OR a.dataset = dataset)
+) AS t
+LEFT JOIN tokens AS p
+    ON t.dataset = p.dataset AND t.tokenizer = p.tokenizer AND t.tok = p.tok
+LEFT JOIN docs AS d ON t.dataset = d.dataset AND t.doc = d.doc
+ORDER BY t.dataset, t.rank;
+
+COMMENT ON MACRO TABLE top_tokens IS
+'The k tokens of a neuron''s highest (or lowest) values, marked [[so]] with the characters around them.';
