@@ -23,44 +23,58 @@ from neuronmap_sql import content
 __all__ = ["Timing", "machine", "minilm", "paired", "real_activations", "texts"]
 
 
+WINDOW = 254
+"""Text tokens that MiniLM sees at once, between [CLS] and [SEP]."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """What one contender took, beside a reference that ran in the same rounds."""
 
     seconds: float
     """Median wall time of the rounds."""
+    cpu: float
+    """Median processor time of the rounds, all threads together."""
     ratio: float
-    """Median over the rounds of its time over the reference's time in the same round."""
+    """Median over the rounds of its wall time over the reference's in the same round."""
+    cpu_ratio: float
+    """The same of processor time: steadier on a busy machine, but blind to parallel work."""
 
 
 def paired(
-    contenders: Mapping[str, Callable[[], object]], rounds: int = 5, reference: str = ""
+    contenders: Mapping[str, Callable[[], object]],
+    rounds: int = 5,
+    reference: str = "",
+    warm: bool = True,
 ) -> dict[str, Timing]:
     """Time functions against each other on a noisy machine.
 
-    Each runs once to warm up. Then every round runs all of them in turn, so that a busy minute
-    slows all alike, and the ratio is taken within the round.
+    Each runs once to warm up, if so wanted. Then every round runs all of them in turn, so that a
+    busy minute slows all alike, and the ratio is taken within the round.
 
     Args:
         contenders: what to time, by name.
         rounds: rounds that count.
         reference: the name that the ratios divide by; empty: the first.
+        warm: whether the first run does not count.
     """
     reference = reference or next(iter(contenders))
-    for function in contenders.values():
+    for function in contenders.values() if warm else ():
         function()
-    times = {name: [] for name in contenders}  # type: dict[str, list[float]]
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, function in contenders.items():
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             function()
-            times[name].append(time.perf_counter() - start)
+            times[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
     return {name: _timing(taken, times[reference]) for name, taken in times.items()}
 
 
-def _timing(taken: list[float], reference: list[float]) -> Timing:
-    ratios = [mine / theirs for mine, theirs in zip(taken, reference, strict=True)]
-    return Timing(statistics.median(taken), statistics.median(ratios))
+def _timing(taken: list[tuple[float, float]], reference: list[tuple[float, float]]) -> Timing:
+    rounds = list(zip(taken, reference, strict=True))
+    ratios = [[mine[at] / theirs[at] for mine, theirs in rounds] for at in (0, 1)]
+    wall, cpu = ([mine[at] for mine, _ in rounds] for at in (0, 1))
+    return Timing(*map(statistics.median, (wall, cpu, *ratios)))
 
 
 def machine(*packages: str) -> str:
@@ -114,5 +128,19 @@ def _batches(tokens: int, layer: int) -> Iterator[NDArray[np.float16]]:
 
     torch.set_num_threads(1)
     model = AutoModel.from_pretrained(minilm()).eval()
-    ids = [ids[:254] for ids in AutoTokenizer.from_pretrained(minilm())(
-        texts(), add_special_tokens=False)["input_ids"] for ids in _windows(ids)]
+    model.encoder.layer = model.encoder.layer[: layer + 1]
+    tokenizer = AutoTokenizer.from_pretrained(minilm())
+    ids = [token for text in texts() for token in tokenizer.encode(text, add_special_tokens=False)]
+    rows = torch.tensor(ids[: min(tokens, len(ids)) // WINDOW * WINDOW]).view(-1, WINDOW)
+    ends = torch.tensor([tokenizer.cls_token_id, tokenizer.sep_token_id]).expand(len(rows), 2)
+    rows = torch.cat([ends[:, :1], rows, ends[:, 1:]], dim=1)
+    taken: list[torch.Tensor] = []
+
+    def keep(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        taken.append(inputs[0][:, 1:-1].half().flatten(0, 1))
+
+    model.encoder.layer[layer].output.dense.register_forward_pre_hook(keep)
+    with torch.inference_mode():
+        for batch in rows.split(16):
+            model(input_ids=batch)
+            yield taken.pop().numpy()

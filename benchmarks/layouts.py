@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from neuronmap_sql.numerics import blocks
+from neuronmap_sql.numerics import blocks, halves
 
-__all__ = ["Blocks", "Npy", "Planes", "TokenRows", "Values"]
+__all__ = ["Arrays", "Blocks", "K", "Npy", "Planes", "TokenRows", "Values", "top_values"]
 
 Values = NDArray[np.float16]
 K = 20
 CODES = np.arange(-32768, 32768, dtype=np.int16)
-HALVES = blocks.order_keys(CODES.view(np.float16)).view(np.float16).astype(np.float64)
+HALVES = halves.order_keys(CODES.view(np.float16)).view(np.float16).astype(np.float64)
 BINS = np.floor(np.clip(np.nan_to_num(HALVES), -512, 511) * 4).astype(np.int64) + 2048
 
 
@@ -62,33 +62,33 @@ class Arrays:
         return self.spare.T
 
     def top(self, neuron: int) -> Values:
-        return _top(self.column(neuron)[None])[0]
+        return top_values(self.column(neuron)[None])[0]
 
     def histogram(self, neuron: int) -> NDArray[np.int64]:
-        codes = blocks.order_keys(self.column(neuron)).astype(np.int32) + 32768
+        codes = halves.order_keys(self.column(neuron)).astype(np.int32) + 32768
         return np.bincount(BINS, np.bincount(codes, minlength=65536), 4096).astype(np.int64)
 
     def nearest(self, neurons: list[int], token: int) -> NDArray[np.float32]:
         """Squared distances of the K nearest tokens, in the space of some neurons."""
         far = np.zeros(self.shape[0], np.float32)
         for neuron in neurons:
-            wide = blocks.widen(self.column(neuron))
+            wide = halves.widen(self.column(neuron))
             far += (wide - wide[token]) ** 2
         return np.sort(np.partition(far, K)[:K])
 
     def top_all(self) -> Values:
-        return np.concatenate([_top(stripe) for stripe in self.stripes()])
+        return np.concatenate([top_values(stripe) for stripe in self.stripes()])
 
     def statistics(self) -> NDArray[np.float64]:
         """Min, max, sum, sum of squares of every neuron, shape [4, neurons]."""
         return np.concatenate([_statistics(stripe) for stripe in self.stripes()], axis=1)
 
 
-def _top(rows: Values) -> Values:
-    keys = blocks.order_keys(rows)
+def top_values(rows: Values) -> Values:
+    keys = halves.order_keys(rows)
     keys.partition(keys.shape[1] - K, axis=1)
     best = np.sort(keys[:, -K:], axis=1)[:, ::-1]
-    return blocks.order_keys(np.ascontiguousarray(best).view(np.float16)).view(np.float16)
+    return halves.order_keys(np.ascontiguousarray(best).view(np.float16)).view(np.float16)
 
 
 def _statistics(rows: Values) -> NDArray[np.float64]:

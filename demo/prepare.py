@@ -86,9 +86,11 @@ def documents(corpus: Path) -> Iterator[dict[str, str]]:
 def demo_text(rows: list[dict[str, str]]) -> Iterator[dict[str, str]]:
     """Yield the same number of bytes from each source, held-out documents first, in hash order."""
     budget = dict.fromkeys(SOURCES.values(), DEMO_BYTES_PER_SOURCE)
+    taken: set[str] = set()  # a few pages of the SQLite documentation stand in it twice
     for row in sorted(rows, key=lambda row: (row["split"], _hash(row["id"]))):
         size = len(row["text"].encode())
-        if size <= budget[row["source"]]:
+        if size <= budget[row["source"]] and row["id"] not in taken:
+            taken.add(row["id"])
             budget[row["source"]] -= size
             yield row
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,13 +32,15 @@ class Shard:
     tokens: int
     """Positions that the model sees."""
 
-    def batches(self, lengths: Indices, tokens: int) -> Iterator[Indices]:
-        """Yield the window numbers of each batch, of at most `tokens` positions with padding."""
-        at = 0
-        while at < len(self.windows):
-            size = max(1, tokens // int(lengths[self.windows[at]]))
-            yield self.windows[at : at + size]
-            at += size
+    def batch(self, first: int, lengths: Indices, tokens: int) -> Indices:
+        """Return the windows of the batch that begins at the shard's window `first`.
+
+        Args:
+            first: how many of the shard's windows are done.
+            lengths: positions of each window of the dataset.
+            tokens: most positions of the batch, padding included; one window may have more.
+        """
+        return self.windows[first : first + max(1, tokens // int(lengths[self.windows[first]]))]
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
@@ -17,6 +19,9 @@ from neuronmap_sql.ingest.source import Source, find
 
 __all__ = ["choose_family", "loading", "read_config", "read_tokenizer"]
 
+_DATA = (OSError, ValueError, KeyError, UnpicklingError, SafetensorError)
+_FAILURES = (*_DATA, RuntimeError, TypeError, AttributeError)
+"""What transformers raises for files that are damaged, unknown, or do not fit each other."""
 _TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"}
 
 
@@ -79,7 +84,7 @@ def loading(settings: ModelSettings) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ModelError(f"{settings.source!r} needs a package: {_package(error)}") from error
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+    except _FAILURES as error:
         raise ModelError(f"{settings.source!r} cannot be loaded: {_reason(error)}") from error
     finally:
         logging.set_verbosity(verbosity)

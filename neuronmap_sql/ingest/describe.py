@@ -58,7 +58,7 @@ def information(
     """Put together a row of `models`; `model` may be on the meta device."""
     facts = _facts(config, family)
     backbone, _ = split(model, config)
-    dtype = stored_dtype(config)
+    dtype = stored_dtype(config) or stored_in(source)
     return ModelInfo(
         model=settings.key,
         name=settings.key.removesuffix(f"@{settings.revision}"),
@@ -114,6 +114,17 @@ def _gated(family: Family | None) -> bool | None:
         return None
     weights = family.stacks[-1].weights
     return bool(weights.w_up or weights.gate_up)
+
+
+def stored_in(source: Source) -> str | None:
+    """Return the number format of the first weight file's first tensor, from its header."""
+    if source.weights_format != "safetensors" or not (source.folder / source.weights[0]).exists():
+        return None  # still in the hub
+    with (source.folder / source.weights[0]).open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    kinds = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+    found = (kinds.get(t["dtype"]) for key, t in header.items() if key != "__metadata__")
+    return next((kind for kind in found if kind), None)
 
 
 def _step(revision: str) -> int | None:

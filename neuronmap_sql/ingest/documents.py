@@ -59,7 +59,7 @@ class _Kept:
     taken: dict[str, str] = field(default_factory=dict)
     """Where each id was first met."""
     counts: Counter[str] = field(default_factory=Counter)
-    """How often each rule was used."""
+    """How often each rule was used, by the note about it; `%s` stands for `documents`."""
 
     @property
     def full(self) -> bool:
@@ -116,7 +116,7 @@ def _keep(kept: _Kept, rows: Rows) -> None:
 def _keep_row(kept: _Kept, rows: Rows, row: int) -> bool:
     text, place = rows.texts[row], rows.places[row]
     if text is None:
-        return _leave(kept, "without text")
+        return _leave(kept, "%s without text")
     if not isinstance(text, str):
         raise DataError(
             f"{place}: column {kept.data.text!r} holds {type(text).__name__}, not text (data.text)"
@@ -127,10 +127,10 @@ def _keep_row(kept: _Kept, rows: Rows, row: int) -> bool:
     if bad and not _mends(kept, place, bad[0]):
         return False
     if not text.strip():
-        return _leave(kept, "empty")
+        return _leave(kept, "empty %s")
     new = _identifier(kept, _mended(rows.ids[row] or place), place)
     if new is None:
-        return _leave(kept, "with an id that is taken")
+        return _leave(kept, "%s with an id that is taken")
     kept.ids.append(new)
     kept.texts.append(_mended(text) if bad else text)
     return True
@@ -151,8 +151,8 @@ def _mends(kept: _Kept, place: str, char: str) -> bool:
             f"{place}: {what} is no character; set data.encoding_errors to 'replace' or 'skip'"
         )
     if rule == "skip":
-        return _leave(kept, "that are not valid UTF-8")
-    kept.counts["with U+FFFD put for bad bytes"] += 1
+        return _leave(kept, "%s of invalid UTF-8")
+    kept.counts["%s with U+FFFD put for bad bytes"] += 1
     return True
 
 
@@ -173,7 +173,7 @@ def _identifier(kept: _Kept, wish: str, place: str) -> str | None:
     while new in kept.taken:
         number += 1
         new = f"{wish}#{number}"
-    kept.counts["whose id was taken got a number"] += new != wish
+    kept.counts["%s whose id was taken got a number"] += new != wish
     kept.taken[new] = place
     return new
 
@@ -201,13 +201,13 @@ def _labels(kept: _Kept, parse: bool) -> tuple[dict[str, pa.ChunkedArray], list[
     columns = {}
     for old, new in names.items():
         columns[new], bad = finite(label_column(old, kept.labels[old], parse))
-        notes += [f"label {new!r}: NULL put for {bad} values that are not finite"] if bad else []
+        notes += [f"label {new!r}: NaN and infinities that became NULL: {bad}"] if bad else []
     return columns, notes
 
 
 def _notes(counts: Counter[str]) -> tuple[str, ...]:
     found = [(number, what) for what, number in sorted(counts.items()) if number]
-    return tuple(f"{number} document{'s' * (number > 1)} {what}" for number, what in found)
+    return tuple(f"{number} {what % ('document' + 's' * (number > 1))}" for number, what in found)
 
 
 def _chunks(texts: list[str]) -> list[pa.Array]:

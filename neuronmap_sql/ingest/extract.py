@@ -82,6 +82,10 @@ class Work:
         return Partition(self.model_name, self.dataset, hook.site, hook.layer)
 
 
+class _HalfCountedError(RuntimeError):
+    """Memory ran out inside a reduction, which may have counted a part of the batch."""
+
+
 class Extraction:
     """The pass: what it has gathered, where it stands, and how it goes on."""
 
@@ -90,13 +94,11 @@ class Extraction:
         self.staging = staging
         self.seconds = 0.0
         self.batch_tokens = work.batch_tokens
-        self._next_shard = 0
-        self._reducers = {
-            hook: SiteReducer(
-                hook.width, work.keep, torch.from_numpy(work.sample_tok), work.device
-            )
-            for hook in (work.hooks if _REDUCED & set(work.keep.tables) else ())
-        }
+        self.shard_tokens = work.shard_tokens
+        self._reducers: dict[Hook, SiteReducer] = {}
+        if not staging.state("reducers").exists():
+            staging.reset()  # what an ingest left before its first saved state may be cut otherwise
+        self._restore()
         tokens = len(work.tokenization.table)
         self.spools = {
             hook: Spool(staging.state(f"spool-{number}"), tokens, hook.width)
@@ -105,7 +107,6 @@ class Extraction:
         }
         self._poolers: dict[Hook, Pooler] = {}
         self._spans = _document_spans(work.tokenization.table)
-        self._restore()
 
     def run(self, meter: Meter) -> None:
         """Go through the shards that are left.
@@ -113,17 +114,22 @@ class Extraction:
         Raises:
             ModelError: a hook failed, or one window alone does not fit in memory.
         """
-        shards = plan_shards(self.work.tokenization.windows, self.work.shard_tokens)
+        shards = plan_shards(self.work.tokenization.windows, self.shard_tokens)
         meter.advance(sum(shard.tokens for shard in shards[: self._next_shard]))
         saved = began = time.monotonic()
         before = self.seconds
         with extractor(self.work.model, self.work.hooks, self._receive) as passes:
-            for number in range(self._next_shard, len(shards)):
-                self._shard(passes, number, shards[number], meter)
+            while self._next_shard < len(shards):
+                try:
+                    self._shard(passes, self._next_shard, shards[self._next_shard], meter)
+                except _HalfCountedError:
+                    _log.warning("memory ran out in a reduction: back to the last saved state")
+                    self._restore()
+                    continue
                 self.seconds = before + time.monotonic() - began
-                self._next_shard = number + 1
+                self._next_shard += 1
                 due = self.work.save_every_shard or time.monotonic() - saved > _SAVE_SECONDS
-                if due and number + 1 < len(shards):
+                if due and self._next_shard < len(shards):
                     self._save()
                     saved = time.monotonic()
 
@@ -139,18 +145,18 @@ class Extraction:
                 hook: Pooler(hook.width, keep.pool, shard, self._spans, self.work.device)
                 for hook in self.work.hooks
             }
-        lengths = np.diff(windows.offsets)
-        for numbers in shard.batches(lengths, self.batch_tokens):
+        lengths, done = np.diff(windows.offsets), 0
+        while done < len(shard.windows):
+            numbers = shard.batch(done, lengths, self.batch_tokens)
             self._batch(passes, numbers, self.work.hooks)
+            done += len(numbers)
             size = int(lengths[numbers].sum())
             meter.advance(size, size * 2 * sum(hook.width for hook in self.work.hooks))
         for hook, pooler in self._poolers.items():
             rows = vector_rows(self.work.place(hook), shard.first_doc, *pooler.result())
             self.staging.write("vectors", rows, self.work.partition(hook), f"{number:06d}")
 
-    def _batch(
-        self, passes: Extractor, numbers: npt.NDArray[np.int64], hooks: list[Hook]
-    ) -> None:
+    def _batch(self, passes: Extractor, numbers: npt.NDArray[np.int64], hooks: list[Hook]) -> None:
         """Run one batch; where memory runs out, run its halves for the hooks still missing."""
         self._now = make_batch(self.work.tokenization.windows, numbers, self.work.device)
         self._rows_host = self._now.tok.cpu().numpy()
@@ -158,17 +164,13 @@ class Extraction:
         try:
             passes.run(self._now.input_ids, self._now.attention_mask, hooks)
             return
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
-            if len(numbers) == 1:
-                raise ModelError(
-                    f"out of memory with a single window of {self._now.input_ids.shape[1]} tokens:"
-                    " set data.context lower, hook fewer layers, or use another device"
-                ) from error
+            self._shrink(len(numbers), error)
+            if isinstance(error, _HalfCountedError):
+                raise
         missing = [hook for hook in hooks if hook not in self._taken]
-        self.batch_tokens = max(1, self.batch_tokens // 2)
-        _log.warning("out of memory: batches are now %d tokens", self.batch_tokens)
         gc.collect()
         if self.work.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -176,7 +178,27 @@ class Extraction:
         for half in (numbers[:middle], numbers[middle:]):
             self._batch(passes, half, missing)
 
+    def _shrink(self, windows: int, error: RuntimeError) -> None:
+        """Halve the batches, for what is left of the pass too."""
+        length = self._now.input_ids.shape[1]
+        if windows == 1:
+            raise ModelError(
+                f"out of memory with a single window of {length} tokens: set data.context lower,"
+                " hook fewer layers, or use another device"
+            ) from error
+        self.batch_tokens = max(1, windows // 2 * length)
+        _log.warning("out of memory: batches are now %d tokens", self.batch_tokens)
+
     def _receive(self, hook: Hook, tensor: Tensor) -> None:
+        try:
+            self._reduce(hook, tensor)
+        except RuntimeError as error:
+            if _is_out_of_memory(error):
+                raise _HalfCountedError from error
+            raise
+        self._taken.add(hook)
+
+    def _reduce(self, hook: Hook, tensor: Tensor) -> None:
         batch: Batch = self._now
         values = tensor.reshape(-1, hook.width)
         if len(batch.rows) < len(values):
@@ -188,7 +210,6 @@ class Extraction:
             self._poolers[hook].update(values, batch)
         if hook in self.spools:
             self.spools[hook].write(values, self._rows_host)
-        self._taken.add(hook)
 
     def _save(self) -> None:
         """Put the state on the disk, whole or not at all."""
@@ -199,7 +220,11 @@ class Extraction:
             for number, reducer in enumerate(self._reducers.values())
             for name, tensor in reducer.state().items()
         }
-        where = {"next_shard": self._next_shard, "seconds": self.seconds}
+        where = {
+            "next_shard": self._next_shard,
+            "shard_tokens": self.shard_tokens,
+            "seconds": self.seconds,
+        }
         path = self.staging.state("reducers")
         part = path.with_name(path.name + ".part")
         save_file(tensors or {"none": torch.zeros(1)}, part, {"where": json.dumps(where)})
@@ -207,7 +232,14 @@ class Extraction:
         _log.info("state saved after shard %d", self._next_shard)
 
     def _restore(self) -> None:
-        path = self.staging.state("reducers")
+        """Go back to the last saved state, or to the beginning."""
+        work, path = self.work, self.staging.state("reducers")
+        sample_tok = torch.from_numpy(work.sample_tok)
+        self._reducers = {
+            hook: SiteReducer(hook.width, work.keep, sample_tok, work.device)
+            for hook in (work.hooks if _REDUCED & set(work.keep.tables) else ())
+        }
+        self._next_shard = 0
         if not path.exists():
             return
         with safe_open(path, "pt") as held:
@@ -215,7 +247,9 @@ class Extraction:
             for number, reducer in enumerate(self._reducers.values()):
                 names = [n for n in held.keys() if n.startswith(f"{number}.")]  # noqa: SIM118
                 reducer.restore({n.partition(".")[2]: held.get_tensor(n) for n in names})
-        self._next_shard, self.seconds = where["next_shard"], where["seconds"]
+        # The shards are those of the interrupted ingest, whatever the recipe says now.
+        self.shard_tokens, self._next_shard = where["shard_tokens"], where["next_shard"]
+        self.seconds = where["seconds"]
         _log.info("resumed at shard %d", self._next_shard)
 
 
@@ -230,5 +264,5 @@ def _document_spans(tokens: pa.Table) -> Tensor:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    said = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said
+    kinds = (torch.OutOfMemoryError, _HalfCountedError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)

@@ -63,7 +63,10 @@ def check(document: Mapping[str, Any], where: str) -> None:
 def _check_stack(table: Mapping[str, Any], where: str, prefix: str) -> None:
     _keys(table, _STACK, where, prefix)
     _require(table, ("layers", "sites"), where, prefix)
-    _keys(table.get("weights", {}), _WEIGHTS, where, f"{prefix}weights.")
+    weights = table.get("weights", {})
+    _keys(weights, _WEIGHTS, where, f"{prefix}weights.")
+    if bool(weights.get("w_out")) != bool(weights.get("w_in") or weights.get("gate_up")):
+        raise RecipeError(f"{where}: {prefix}weights needs w_out and either w_in or gate_up")
     for name, site in table["sites"].items():
         key = f"{prefix}sites.{name}"
         if not isinstance(site, dict) or ("input" in site) == ("output" in site):

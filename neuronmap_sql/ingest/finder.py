@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from neuronmap_sql.errors import ModelError
 from neuronmap_sql.ingest.families import Family, SiteMap, Stack, WeightMap
 from neuronmap_sql.ingest.family_file import alias, kind
-from neuronmap_sql.ingest.sites import probe
+from neuronmap_sql.ingest.probing import probe
 
 __all__ = ["propose", "to_toml"]
 
@@ -242,7 +242,7 @@ def _weights(block: _Block, act: _Call, down: _Call, full: str) -> WeightMap:
         c for c in block.projections() if act.given is not None and _out(c) == act.given.shape[-1]
     ]
     gate = [c for c in wide if c.result is act.given]
-    others = [c for c in wide if c is not (gate or [None])[0] and _part(c.path) == _part(down.path)]
+    others = [c for c in wide if c not in gate and _part(c.path) == _part(down.path)]
     if len(gate) != 1 or len(others) > 1:
         return WeightMap()
     up = f"{full}.{others[0].path}" if others else ""

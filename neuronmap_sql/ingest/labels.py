@@ -93,7 +93,7 @@ def _float(value: float) -> float:
     try:
         return float(value)
     except OverflowError:  # an integer beyond the doubles
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _parsed(strings: list[str]) -> pa.Array:

@@ -98,5 +98,5 @@ class LoadedModel:
             input_ids: token ids [batch, position], padded on the right.
             attention_mask: 1 for tokens, 0 for padding, same shape.
         """
-        with torch.inference_mode():
+        with torch.no_grad():
             return forward(self.backbone, input_ids, attention_mask)

@@ -7,6 +7,9 @@ but only its backbone is run. Masked language models and the like are loaded wit
 from __future__ import annotations
 
 import hashlib
+import sys
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +98,10 @@ def _read_weights(
         options["use_safetensors"] = source.weights_format == "safetensors"
     if settings.attention != "auto":
         options["attn_implementation"] = settings.attention
-    with loading(settings):
-        model, report = type(plan).from_pretrained(source.folder, **options, **pooling(type(plan)))
+    with loading(settings), redirect_stderr(StringIO() if source.gguf else sys.stderr):
+        # The GGUF reader draws a progress bar that nothing else turns off.
+        kind: Any = type(plan)
+        model, report = kind.from_pretrained(source.folder, **options, **pooling(kind))
     _refuse_missing(settings, model, report)
     loaded: nn.Module = model.eval()
     return loaded
@@ -107,8 +112,8 @@ def _refuse_missing(settings: ModelSettings, model: nn.Module, report: dict[str,
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
-            f"{settings.source!r} lacks {len(missing)} weights of a {type(model).__name__}, such as "
-            f"{missing[0]!r}: the checkpoint does not fit its config.json"
+            f"{settings.source!r} lacks {len(missing)} weights of a {type(model).__name__}, such "
+            f"as {missing[0]!r}: the checkpoint does not fit its config.json"
         )
 
 

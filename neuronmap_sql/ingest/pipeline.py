@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ from neuronmap_sql.warehouse.schema import FORMAT
 from neuronmap_sql.warehouse.staging import Staging, run_id
 from neuronmap_sql.warehouse.store import Store
 
-__all__ = ["Ingested", "Job", "ingest", "prepare"]
+__all__ = ["Ingested", "Job", "ingest", "prepare", "work_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -116,19 +116,34 @@ class Job:
             )
         return found
 
-    def keys(self) -> tuple[Key, ...]:
-        """Names that the activations run takes. `sites` takes none: the model determines it."""
-        info, data = self.loaded.info, self.recipe.data
-        layers: dict[str, set[int]] = {}
-        for hook in self.hooks:
-            layers.setdefault(hook.site, set()).add(hook.layer)
+    def keys(self, kind: str) -> tuple[Key, ...]:
+        """Names that a run takes. `sites` takes none: the model determines it."""
+        model, data = self.loaded.info.model, self.recipe.data.name
+        if kind == "weights":
+            layers = _layers(mlp_places(self.loaded))
+            return tuple(Key("neuron_weights", model, site=s, layers=n) for s, n in layers.items())
+        if kind != "activations":
+            tokens = Key("tokens", dataset=data, tokenizer=self.tokenization.key)
+            return (
+                {"docs": Key("docs", dataset=data), "model": Key("models", model)}.get(
+                    kind, tokens
+                ),
+            )
         return tuple(
-            Key(table, info.model, data.name, site=site, layers=tuple(sorted(found)))
-            for kind, tables in _TABLES.items()
-            if kind in self.recipe.keep.tables
-            for table in tables
-            for site, found in layers.items()
+            Key(table, model, data, site=site, layers=layers)
+            for wanted in _TABLES
+            if wanted in self.recipe.keep.tables
+            for table in _TABLES[wanted]
+            for site, layers in _layers((hook.site, hook.layer) for hook in self.hooks).items()
         )
+
+
+def _layers(places: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
+    """Return the layers of each site, ascending."""
+    found: dict[str, set[int]] = {}
+    for site, layer in places:
+        found.setdefault(site, set()).add(layer)
+    return {site: tuple(sorted(layers)) for site, layers in found.items()}
 
 
 def prepare(recipe: Recipe, reporter: Reporter) -> Job:
@@ -164,6 +179,26 @@ def prepare(recipe: Recipe, reporter: Reporter) -> Job:
     return Job(recipe, documents, loaded, hooks, tokenization)
 
 
+def work_of(job: Job) -> Work:
+    """Return what the pass over a job's tokens needs to know."""
+    recipe, loaded = job.recipe, job.loaded
+    tokens = len(job.tokenization.table)
+    on_gpu = loaded.device.type == "cuda"
+    return Work(
+        model=loaded.backbone,
+        hooks=job.hooks,
+        tokenization=job.tokenization,
+        keep=recipe.keep,
+        sample_tok=_sampled(tokens, recipe.keep.sampled_tokens, recipe.seed),
+        device=loaded.device,
+        batch_tokens=recipe.batch.tokens or batch_tokens(loaded.info, job.hooks, loaded.device),
+        shard_tokens=recipe.batch.shard_tokens or (131_072 if on_gpu else 16_384),
+        save_every_shard=recipe.batch.shard_tokens > 0,
+        dataset=recipe.data.name,
+        model_name=loaded.info.model,
+    )
+
+
 def ingest(
     recipe: Recipe, store: Store, *, replace: bool = False, reporter: Reporter | None = None
 ) -> Ingested:
@@ -185,6 +220,8 @@ def ingest(
     job = prepare(recipe, reporter or Reporter(show=False))
     maker = _Maker(job, store, replace, reporter or Reporter(show=False))
     runs = job.runs
+    if not replace:
+        maker.refuse_conflicts(runs)
     made = tuple(run for kind, run in runs.items() if maker.make(kind, run, runs))
     return Ingested(runs, made, len(job.tokenization.table), time.monotonic() - began)
 
@@ -203,8 +240,6 @@ class _Maker:
         if self.store.has(run):
             self.reporter.say(f"{run}: already in the warehouse")
             return False
-        if kind == "activations":
-            self._refuse_conflicts(run)
         began = time.monotonic()
         with self.store.stage(run) as staging, _logged(self.store.root / "logs", run):
             _log.info("run %s of recipe:\n%s", run, to_toml(self.job.recipe))
@@ -217,21 +252,21 @@ class _Maker:
                 )
                 raise
             row = self._row(kind, runs) | {"seconds": time.monotonic() - began} | extra
-            staging.commit(
-                row, self.job.keys() if kind == "activations" else None, replace=self.replace
-            )
+            staging.commit(row, self.job.keys(kind), replace=self.replace)
             _log.info("committed")
         self.reporter.say(f"{run}: committed")
         return True
 
-    def _refuse_conflicts(self, run: str) -> None:
-        hits = {} if self.replace else self.store.conflicts(run, self.job.keys())
-        for other, key in hits.items():
-            raise UsageError(
-                f"run {other} already holds {key} from another recipe (`neuronmap runs show"
-                f" {other}`): use --replace to put this one in its place, or set model.name or"
-                " data.name to keep both"
-            )
+    def refuse_conflicts(self, runs: dict[str, str]) -> None:
+        """Refuse names that are taken before any work is done."""
+        for kind, run in runs.items():
+            keys = () if self.store.has(run) else self.job.keys(kind)
+            for other, key in self.store.conflicts(run, keys).items():
+                raise UsageError(
+                    f"run {other} already holds {key} from another recipe (`neuronmap runs show"
+                    f" {other}`): use --replace to put this one in its place, or set model.name or"
+                    " data.name to keep both"
+                )
 
     def _row(self, kind: str, runs: dict[str, str]) -> dict[str, Any]:
         recipe, info = self.job.recipe, self.job.loaded.info
@@ -283,12 +318,12 @@ class _Maker:
         return {"dtype": "float32", "device": str(loaded.device)}
 
     def _activations(self, staging: Staging) -> dict[str, Any]:
-        work = self._work()
+        work, before = work_of(self.job), time.monotonic()
         tolerance = measure_tolerance(
             work.model, work.hooks, work.tokenization.windows, work.device, self.job.recipe.seed
         )
-        before = time.monotonic()
         extraction = Extraction(work, staging)
+        resumed = extraction.seconds
         windows = work.tokenization.windows
         title = f"activations {work.model_name}"
         with self.reporter.meter(title, int(windows.offsets[-1]), "tokens") as meter:
@@ -301,35 +336,15 @@ class _Maker:
         return {
             "token_count": counted,
             "tokens_per_second": counted / max(extraction.seconds, 1e-9),
-            "seconds": extraction.seconds + time.monotonic() - before,
+            "seconds": resumed + time.monotonic() - before,
             "device": str(loaded.device),
             "dtype": str(loaded.dtype).removeprefix("torch."),
             "attention": loaded.attention,
             "batching": f"up to {work.batch_tokens} positions a batch, padded on the right,"
-            f" windows sorted by length within shards of {work.shard_tokens} positions",
+            f" windows sorted by length within shards of {extraction.shard_tokens} positions",
             "tolerance": tolerance if np.isfinite(tolerance) else None,
             "nonfinite": nonfinite,
         }
-
-    def _work(self) -> Work:
-        recipe, loaded = self.job.recipe, self.job.loaded
-        tokens = len(self.job.tokenization.table)
-        on_gpu = loaded.device.type == "cuda"
-        positions = recipe.batch.tokens or batch_tokens(loaded.info, self.job.hooks, loaded.device)
-        shard = recipe.batch.shard_tokens or (131_072 if on_gpu else 16_384)
-        return Work(
-            model=loaded.backbone,
-            hooks=self.job.hooks,
-            tokenization=self.job.tokenization,
-            keep=recipe.keep,
-            sample_tok=_sampled(tokens, recipe.keep.sampled_tokens, recipe.seed),
-            device=loaded.device,
-            batch_tokens=positions,
-            shard_tokens=shard,
-            save_every_shard=recipe.batch.shard_tokens > 0,
-            dataset=recipe.data.name,
-            model_name=loaded.info.model,
-        )
 
     def _write_reduced(self, staging: Staging, work: Work, extraction: Extraction) -> int:
         """Write the tables made by the reducers; return the non-finite values met."""
@@ -404,4 +419,3 @@ def _logged(folder: Path, run: str) -> Iterator[None]:
         logger.setLevel(level)
         logger.removeHandler(handler)
         handler.close()
-

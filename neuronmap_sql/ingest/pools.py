@@ -47,7 +47,7 @@ class Pooler:
             if pool == "mean":
                 held.index_add_(0, doc, values.double())
             elif pool == "max":
-                held.index_reduce_(0, doc, values, "amax")
+                held.scatter_reduce_(0, doc[:, None].expand_as(values), values, "amax")
             else:
                 edge = self._spans[0 if pool == "first" else 1]
                 hit = batch.tok == edge[batch.doc]

@@ -14,10 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from neuronmap_sql.errors import RecipeError, nearest
 from neuronmap_sql.ingest.settings import CustomSite, Recipe
 
-__all__ = ["TABLES", "parse_recipe", "read_recipe", "to_toml"]
+__all__ = ["TABLES", "parse_recipe", "read_recipe", "recipe_from_flags", "to_toml"]
 
 TABLES = ("stats", "top", "samples", "weights", "activations", "firings", "matrices", "vectors")
 """What `keep.tables` may name."""
+
+_LARGEST = 65_504
+"""The largest float16, in which values are kept."""
 
 _POOLS = ("mean", "last", "first", "max")
 
@@ -66,6 +69,15 @@ def parse_recipe(
     return _rooted(recipe, base)
 
 
+def recipe_from_flags(values: Mapping[str, Any]) -> Recipe:
+    """Make a recipe of dotted keys alone, `{"model.source": ...}`; paths start from here.
+
+    Raises:
+        RecipeError: as `read_recipe`.
+    """
+    return parse_recipe({}, "command line", Path(), values)
+
+
 def to_toml(recipe: Recipe) -> str:
     """Write a recipe as TOML, without the values that are the defaults."""
     return tomli_w.dumps(_changed(recipe))
@@ -77,6 +89,8 @@ def _changed(settings: Any) -> dict[str, Any]:
         value = getattr(settings, item.name)
         if item.name == "custom":
             out |= {c.name: {"module": c.module, "capture": c.capture} for c in value}
+        elif item.name == "use" and settings.custom:
+            out["use"] = list(value)  # beside custom sites, `use` is empty by default
         elif dataclasses.is_dataclass(value):
             if inner := _changed(value):
                 out[item.name] = inner
@@ -90,7 +104,8 @@ def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
     for key, value in overrides.items():
         section, _, name = key.rpartition(".")
         target = out.setdefault(section, {}) if section else out
-        target[name] = value
+        if isinstance(target, dict):  # else the check of the section's type refuses it
+            target[name] = value
     return out
 
 
@@ -160,6 +175,8 @@ def _check(recipe: Recipe, origin: str) -> None:
     at_least("weights.tokens", recipe.weights.tokens, 0)
     if not 0 < keep.firings_fraction <= 1:
         raise RecipeError(f"{origin}: keep.firings_fraction must be in (0, 1]")
+    if keep.firings_threshold is not None and not abs(keep.firings_threshold) <= _LARGEST:
+        raise RecipeError(f"{origin}: keep.firings_threshold must be within {_LARGEST:,}: float16")
     if data.context and data.overlap >= data.context:
         raise RecipeError(f"{origin}: data.overlap must be smaller than data.context")
     if not keep.tables:
@@ -183,7 +200,8 @@ def _rooted(recipe: Recipe, base: Path) -> Recipe:
         source=rooted(recipe.model.source),
         tokenizer=rooted(recipe.model.tokenizer),
     )
-    data = dataclasses.replace(recipe.data, path=str(base.resolve() / recipe.data.path))
+    data_path = base.resolve() / Path(recipe.data.path).expanduser()
+    data = dataclasses.replace(recipe.data, path=str(data_path))
     if not data.name:
         data = dataclasses.replace(data, name=_stem(recipe.data.path))
     return dataclasses.replace(recipe, model=model, data=data)

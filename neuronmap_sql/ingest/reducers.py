@@ -51,7 +51,7 @@ class SiteReducer:
     ) -> None:
         k = keep.top_k if "top" in keep.tables else 1
         self.sums = torch.zeros(4, neurons, dtype=torch.float64, device=device)
-        self.shift = torch.full((neurons,), torch.nan, dtype=torch.float64, device=device)
+        self.shift = torch.zeros(neurons, dtype=torch.float64, device=device)
         self.count = torch.zeros(neurons, dtype=torch.int64, device=device)
         self.nonfinite = torch.zeros(neurons, dtype=torch.int64, device=device)
         self.histogram = torch.zeros(neurons, BINS, dtype=torch.int32, device=device)
@@ -60,13 +60,10 @@ class SiteReducer:
         self.sample_tok = sample_tok.to(device)
         self.sample = torch.full((len(sample_tok), neurons), torch.nan, device=device)
         self._tile = max(1, _TILE_VALUES["cpu" if device.type == "cpu" else "cuda"] // neurons)
-        self._begun = False
 
     def update(self, values: torch.Tensor, tok: torch.Tensor) -> None:
         """Take in `values` [tokens, neurons] in float32 of the tokens `tok` [tokens] (int64)."""
-        if not self._begun:
-            self.shift = values.double().nanmean(0).nan_to_num_(0.0, 0.0, 0.0)
-            self._begun = True
+        self._choose_shift(values)
         tiles = values.split(self._tile)
         sums = torch.stack([power_sums(tile, self.shift) for tile in tiles]).sum(0)
         if bool(sums.isfinite().all()):
@@ -81,6 +78,13 @@ class SiteReducer:
         at = torch.searchsorted(self.sample_tok, tok).clamp_(max=len(self.sample_tok) - 1)
         hit = self.sample_tok[at] == tok
         self.sample[at[hit]] = values[hit]
+
+    def _choose_shift(self, values: torch.Tensor) -> None:
+        """Take a neuron's first finite mean as its shift: near the mean, sums lose no digits."""
+        fresh = self.count == 0
+        if bool(fresh.any()):
+            finite = values.double().masked_fill_(~values.isfinite(), torch.nan)
+            self.shift = torch.where(fresh, finite.nanmean(0).nan_to_num_(0.0), self.shift)
 
     def _update_nonfinite(self, values: torch.Tensor) -> torch.Tensor:
         finite = values.isfinite()
@@ -107,7 +111,6 @@ class SiteReducer:
             setattr(self, name, state[name].to(self.sums.device))
         self.highest.restore(state["highest"])
         self.lowest.restore(state["lowest"])
-        self._begun = True
 
     def result(self) -> Reduced:
         """Return what was found, on the host."""

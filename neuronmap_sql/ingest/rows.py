@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from neuronmap_sql.ingest.forward import Hook
 from neuronmap_sql.ingest.reducers import Reduced
 from neuronmap_sql.ingest.settings import KeepSettings
-from neuronmap_sql.numerics.bins import HALF, RELATIVE_WIDTH
-from neuronmap_sql.numerics.histogram import histogram_quantiles
+from neuronmap_sql.numerics.bins import HALF
+from neuronmap_sql.numerics.histogram import histogram_quantiles, quantile_error
 
 __all__ = [
     "LEVELS",
@@ -50,7 +50,9 @@ class Place:
         """Return the key columns, `rows` long."""
         keys = {k: v for k, v in vars(self).items() if tokenizer or k != "tokenizer"}
         kinds = {"layer": pa.int32()}
-        return {k: pa.repeat(pa.scalar(v, kinds.get(k, pa.string())), rows) for k, v in keys.items()}
+        return {
+            k: pa.repeat(pa.scalar(v, kinds.get(k, pa.string())), rows) for k, v in keys.items()
+        }
 
 
 def nullable(values: npt.NDArray[np.generic]) -> pa.Array:
@@ -62,9 +64,8 @@ def neuron_stats(place: Place, found: Reduced) -> pa.Table:
     """One row a neuron of `neuron_stats`."""
     neurons = len(found.count)
     low, high = found.lowest[0][:, 0], found.highest[0][:, 0]
-    quantiles, exact = _quantiles(found)
+    quantiles, error = _quantiles(found)
     bins, counts = _sparse(found.histogram)
-    error = np.full(neurons, 0.0 if exact else RELATIVE_WIDTH, dtype=np.float32)
     moments = {name: nullable(values) for name, values in vars(found.moments).items()}
     return pa.table(
         {
@@ -80,7 +81,7 @@ def neuron_stats(place: Place, found: Reduced) -> pa.Table:
                 f"q{level:03d}": nullable(quantiles[:, at].astype(np.float32))
                 for at, level in enumerate(LEVELS)
             },
-            "quantile_error": nullable(np.where(found.count > 0, error, np.nan)),
+            "quantile_error": nullable(np.where(found.count > 0, error, np.nan).astype(np.float32)),
             "hist_bins": bins,
             "hist_counts": counts,
         }
@@ -133,7 +134,9 @@ def top_rows(place: Place, found: Reduced, tokens: pa.Table) -> pa.Table:
             "rank": np.tile(np.arange(1, k + 1, dtype=np.int32), neurons),
         }
         sides.append(_with_tokens(place, columns, value, tok, tokens))
-    return pa.concat_tables(sides).sort_by([(key, "ascending") for key in ("neuron", "side", "rank")])
+    return pa.concat_tables(sides).sort_by(
+        [(key, "ascending") for key in ("neuron", "side", "rank")]
+    )
 
 
 def sample_rows(
@@ -162,7 +165,9 @@ def sample_rows(
     columns = {
         "neuron": np.repeat(np.arange(neurons, dtype=np.int32), at.shape[1]),
         "bin": np.tile(np.repeat(np.arange(keep.sample_bins), sizes), neurons).astype(np.int32),
-        "rank": np.tile(np.concatenate([np.arange(n) + 1 for n in sizes]), neurons).astype(np.int32),
+        "rank": np.tile(np.concatenate([np.arange(n) + 1 for n in sizes]), neurons).astype(
+            np.int32
+        ),
     }
     tok = np.where(np.isfinite(value), sample_tok[at], -1)
     return _with_tokens(place, columns, value, tok, tokens)
@@ -223,16 +228,17 @@ def _with_tokens(
     )
 
 
-def _quantiles(found: Reduced) -> tuple[npt.NDArray[np.float64], bool]:
+def _quantiles(found: Reduced) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the quantiles [neurons, levels] and the bound on their error [neurons]."""
     levels = np.array(LEVELS) / 1000
     if (found.count + found.nonfinite).max(initial=0) <= len(found.sample):
         some = np.isfinite(found.sample).any(axis=0)
         out = np.full((len(found.count), len(levels)), np.nan)
         out[some] = np.nanquantile(found.sample[:, some].astype(np.float64), levels, axis=0).T
-        return out, True
+        return out, np.zeros(len(out))
     low = np.where(found.lowest[1][:, 0] >= 0, found.lowest[0][:, 0], 0)
     high = np.where(found.highest[1][:, 0] >= 0, found.highest[0][:, 0], 0)
-    return histogram_quantiles(found.histogram, levels, low, high), False
+    return histogram_quantiles(found.histogram, levels, low, high), quantile_error(low, high)
 
 
 def _sparse(histogram: npt.NDArray[np.int32]) -> tuple[pa.Array, pa.Array]:

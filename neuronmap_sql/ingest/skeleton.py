@@ -33,11 +33,12 @@ def skeleton(settings: ModelSettings, config: Any, family: Family | None, gguf: 
         options: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
         if settings.attention != "auto":
             options["attn_implementation"] = settings.attention
-        model = _auto(config, family, gguf).from_config(config, **options)
+        model: Any = _auto(config, family, gguf).from_config(config, **options)
         if pooling(type(model)):
             kernel = {key: options[key] for key in ("attn_implementation",) if key in options}
             model = type(model)._from_config(config, **kernel, **pooling(type(model)))
-    return model
+    built: nn.Module = model
+    return built
 
 
 def pooling(kind: type[nn.Module]) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def _auto(config: Any, family: Family | None, gguf: bool) -> Any:
     return _HEADS.get(family.head, AutoModel)
 
 
-def split(model: nn.Module, config: Any) -> tuple[nn.Module, nn.Module | None]:
+def split(model: Any, config: Any) -> tuple[nn.Module, nn.Module | None]:
     """Return the backbone and the output embedding (or None) of a model, sharing its weights."""
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     backbone: nn.Module = getattr(model, "base_model", model)

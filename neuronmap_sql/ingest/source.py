@@ -11,10 +11,11 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from neuronmap_sql.errors import ModelError, UsageError
+from neuronmap_sql.errors import ModelError
 from neuronmap_sql.ingest.settings import ModelSettings
 
 __all__ = ["Source", "find", "weights_hash"]
@@ -22,6 +23,8 @@ __all__ = ["Source", "find", "weights_hash"]
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _INDEX = "model.safetensors.index.json"
 _DESCRIPTION = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")
+_MARKERS = ("config.json", "tokenizer.json", "tokenizer_config.json")
+"""Files of which each model or tokenizer has one: they show where its snapshot is."""
 _SECONDS = 10.0
 """Longest wait for the hub's answer about a model."""
 _PICKLE = (
@@ -129,39 +132,35 @@ def _in_folder(settings: ModelSettings, folder: Path, choose: _Choose) -> Source
 
 
 def _in_cache(settings: ModelSettings, choose: _Choose) -> Source | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import try_to_load_from_cache
 
-    try:
-        folder = snapshot_download(
-            settings.source, revision=settings.revision or None, local_files_only=True
-        )
-        return _in_folder(settings, Path(folder), choose)
-    except (LocalEntryNotFoundError, ModelError):
-        return None  # not there, or only in part
+    for name in _MARKERS:
+        file = try_to_load_from_cache(settings.source, name, revision=settings.revision or None)
+        if isinstance(file, str):
+            try:
+                return _in_folder(settings, Path(file).parent, choose)
+            except ModelError:
+                return None  # there in part: its weights are not, or only the pickled ones
+    return None
 
 
 def _in_hub(settings: ModelSettings, choose: _Choose, weights: bool) -> Source:
-    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+    from huggingface_hub import HfApi, hf_hub_download
 
     name, revision = settings.source, settings.revision or None
 
     def listing() -> Any:
         return HfApi().model_info(name, revision=revision, timeout=_SECONDS, files_metadata=True)
 
-    info = _ask(settings, listing)
-    files = {f.rfilename: f.size or 0 for f in info.siblings or [] if "/" not in f.rfilename}
+    def download(file: str) -> Path:
+        return Path(_ask(settings, lambda: hf_hub_download(name, file, revision=revision)))
 
-    def read_index() -> str:
-        return Path(hf_hub_download(name, _INDEX, revision=info.sha)).read_text("utf-8")
-
-    def download() -> str:
-        return snapshot_download(name, revision=info.sha, allow_patterns=wanted)
-
-    chosen, kind = _ask(settings, lambda: choose(settings, files, read_index))
-    wanted = [*_DESCRIPTION, *(chosen if weights else ())]
-    folder = _ask(settings, download)
-    return Source(name, Path(folder), None, chosen, kind, tuple(sorted(files.items())))
+    listed = _ask(settings, listing).siblings or []
+    files = {f.rfilename: f.size or 0 for f in listed if "/" not in f.rfilename}
+    chosen, kind = choose(settings, files, lambda: download(_INDEX).read_text("utf-8"))
+    small = [file for file in files if any(fnmatch(file, pattern) for pattern in _DESCRIPTION)]
+    folder = [download(file).parent for file in [*(chosen if weights else ()), *small]][-1]
+    return Source(name, folder, None, chosen, kind, tuple(sorted(files.items())))
 
 
 def _ask(settings: ModelSettings, question: Callable[[], Any]) -> Any:
@@ -171,18 +170,16 @@ def _ask(settings: ModelSettings, question: Callable[[], Any]) -> Any:
     what = f"{settings.source!r}" + (f" at {settings.revision!r}" if settings.revision else "")
     try:
         return question()
-    except (ModelError, UsageError):
-        raise
     except errors.GatedRepoError as error:
         raise ModelError(
-            f"the model {what} is gated: accept its terms on the hub and log in with `hf auth login`"
+            f"the model {what} is gated: accept its terms on the hub, then `hf auth login`"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ModelError(f"the model {what} is not on the hub in that revision") from error
     except errors.RepositoryNotFoundError as error:
         raise ModelError(
-            f"no folder {settings.source!r} here and no model of that name on {constants.ENDPOINT}; "
-            "if it is private, log in with `hf auth login`"
+            f"no folder {settings.source!r} here and no model of that name on "
+            f"{constants.ENDPOINT}; if it is private, log in with `hf auth login`"
         ) from error
     except Exception as error:  # the client's exceptions differ by its version: requests, httpx
         raise ModelError(

@@ -6,7 +6,8 @@ in Python. What the tokenizers library reports is exact but for four cases, put 
 - a space that a SentencePiece tokenizer dropped and put back as a mark belongs to its token;
 - a mark that was put before a text without a space covers nothing;
 - byte-fallback tokens cover the character that their byte is of, not the whole unknown piece;
-- combining marks that normalisation took away, or composed, belong to the character before them.
+- combining marks (and Hangul vowels and finals) that normalisation took away, or composed, belong
+  to the character before them.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ def _take_marks(chars: Characters, doc: Ints, start: Ints, end: Ints) -> None:
     """Extend spans over the combining marks that follow and no token covers."""
     total = len(chars.codes)
     stop = np.full(total + 1, total)
-    stop[:-1] = np.where(chars.kinds != _MARK, np.arange(total), total)
+    joins = (chars.kinds == _MARK) | ((chars.codes >= 0x1160) & (chars.codes <= 0x11FF))
+    stop[:-1] = np.where(joins, total, np.arange(total))
     stop = np.minimum.accumulate(stop[::-1])[::-1]
     limit = chars.first[doc + 1]
     limit[:-1] = np.where(doc[1:] == doc[:-1], start[1:], limit[:-1])

@@ -23,10 +23,19 @@ from neuronmap_sql.ingest.vocabulary import (
     added_tokens,
     definition,
     definition_hash,
+    dropped_starts,
     encoder,
     vocabulary,
 )
-from neuronmap_sql.ingest.windows import Cut, Windowing, Windows, context_of, cut, windowing
+from neuronmap_sql.ingest.windows import (
+    Cut,
+    Windowing,
+    Windows,
+    context_of,
+    cut,
+    windowing,
+    windowing_notes,
+)
 
 __all__ = ["Progress", "Tokenization", "tokenize", "tokenizer_key"]
 
@@ -130,7 +139,8 @@ def tokenize(
     if not any(len(part.cut.doc) for part in done):
         raise DataError(f"dataset {documents.name!r}: the tokenizer finds no token in any document")
     table, windows = _join(done, documents.name, key)
-    return Tokenization(key, tokenizer_hash, table, windows, _notes(done, how))
+    tokens = np.concatenate([part.tokens for part in done])
+    return Tokenization(key, tokenizer_hash, table, windows, windowing_notes(tokens, how))
 
 
 def _key(parts: dict[str, Any], data: DataSettings, context: int) -> tuple[str, str]:
@@ -188,11 +198,14 @@ def _encode(ready: _Encoder, texts: list[str]) -> _Part:
 
 def _run(backend: Tokenizer, texts: list[str]) -> tuple[npt.NDArray[np.int32], Ints, Ints]:
     """Return token ids, where each document begins in them, and the spans as reported."""
-    encoded = backend.encode_batch(texts, add_special_tokens=False)
+    dropped = dropped_starts(backend, texts)
+    kept = [text[number:] for text, number in zip(texts, dropped, strict=True)]
+    encoded = backend.encode_batch(kept, add_special_tokens=False)
     first = np.concatenate([[0], np.cumsum([len(one) for one in encoded])]).astype(np.int64)
     ids = np.fromiter(chain.from_iterable(one.ids for one in encoded), np.int32, first[-1])
     flat = chain.from_iterable(chain.from_iterable(one.offsets for one in encoded))
-    return ids, first, np.fromiter(flat, np.int64, 2 * first[-1]).reshape(-1, 2)
+    spans = np.fromiter(flat, np.int64, 2 * first[-1]).reshape(-1, 2)
+    return ids, first, spans + np.repeat(dropped, np.diff(first))[:, None]
 
 
 def _positions(doc: Ints) -> npt.NDArray[np.int32]:
@@ -231,23 +244,3 @@ _COLUMNS = [
 
 def _repeated(value: str, times: int) -> pa.Array:
     return pa.array([value], pa.string()).take(pa.array(np.zeros(times, np.int32)))
-
-
-def _notes(parts: list[_Part], how: Windowing) -> tuple[str, ...]:
-    tokens = np.concatenate([part.tokens for part in parts])
-    long = tokens > how.body
-    windows = sum(len(part.cut.doc) for part in parts)
-    split = int(long.sum()) - int((tokens > 0).sum()) + windows
-    dropped = int((tokens[long] - how.body).sum())
-    notes = []
-    if long.any() and how.truncate:
-        notes.append(
-            f"{long.sum()} documents cut to their first {how.body} tokens: {dropped} left out"
-        )
-    elif long.any():
-        notes.append(
-            f"{long.sum()} documents longer than {how.body} tokens split into {split} windows"
-        )
-    if not tokens.all():
-        notes.append(f"{(tokens == 0).sum()} documents without any token have no window")
-    return tuple(notes)

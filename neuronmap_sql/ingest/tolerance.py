@@ -35,12 +35,17 @@ def measure_tolerance(
     if any(p.dtype != torch.float32 for p in model.parameters()):
         exact = copy.deepcopy(model).float()
     single = _values(exact, hooks, chosen, device, together=False)
-    worst = float("nan")
-    for one, other in zip(single, batched, strict=True):
-        spread = one.std()
-        difference = ((one - other).abs().max() / spread) if spread > 0 else torch.tensor(0.0)
-        worst = float(np.nanmax([worst, float(difference)]))
-    return worst
+    found = (_difference(one, other) for one, other in zip(single, batched, strict=True))
+    return max((each for each in found if np.isfinite(each)), default=float("nan"))
+
+
+def _difference(exact: Tensor, other: Tensor) -> float:
+    finite = exact.isfinite() & other.isfinite()
+    exact, other = exact[finite].double(), other[finite].double()
+    if len(exact) < 2:
+        return float("nan")
+    worst, spread = float((exact - other).abs().max()), float(exact.std())
+    return worst / spread if spread > 0 else 0.0
 
 
 def _choose(windows: Windows, seed: int) -> list[npt.NDArray[np.int64]]:

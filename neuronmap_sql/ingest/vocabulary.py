@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,22 @@ from tokenizers import Tokenizer
 
 from neuronmap_sql.errors import ModelError
 
-__all__ = ["Vocabulary", "added_tokens", "definition", "definition_hash", "encoder", "vocabulary"]
+__all__ = [
+    "Vocabulary",
+    "added_tokens",
+    "definition",
+    "definition_hash",
+    "dropped_starts",
+    "encoder",
+    "vocabulary",
+]
 
 Definition = dict[str, Any]
 
 _STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+_CONTROLS = "".join(
+    chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in b"\t\n\r"
+)
 _SPACE = "▁"
 """SentencePiece's mark for a space, U+2581."""
 
@@ -75,7 +87,7 @@ def encoder(parts: Definition) -> Tokenizer:
     whole = {**parts, "truncation": None, "padding": None}
     split = whole.pop("split_special_tokens")
     whole["post_processor"] = _untrimmed(whole["post_processor"])
-    backend = Tokenizer.from_str(json.dumps(whole))
+    backend = Tokenizer.from_str(json.dumps(whole, ensure_ascii=False))
     backend.encode_special_tokens = split
     return backend
 
@@ -90,6 +102,22 @@ def added_tokens(backend: Tokenizer) -> tuple[npt.NDArray[np.int32], npt.NDArray
             ids = np.array(encoded.ids, np.int32)
             return ids[: own[0]], ids[own[-1] + 1 :]
     return np.zeros(0, np.int32), np.zeros(0, np.int32)
+
+
+def dropped_starts(backend: Tokenizer, texts: list[str]) -> list[int]:
+    """Return how many control characters at the start of each text the normaliser takes away.
+
+    SentencePiece's normaliser (`Precompiled`) shifts all spans of a text that begins so: in
+    tokenizers 0.23 its alignment starts with what the first character became, which is nothing.
+    """
+    if "Precompiled" not in str(backend.normalizer):
+        return [0] * len(texts)
+    return [_dropped(backend, text[: len(text) - len(text.lstrip(_CONTROLS))]) for text in texts]
+
+
+def _dropped(backend: Tokenizer, controls: str) -> int:
+    gone = (backend.normalizer.normalize_str(char) == "" for char in controls)
+    return sum(1 for _ in takewhile(bool, gone))
 
 
 def vocabulary(parts: Definition, backend: Tokenizer) -> Vocabulary:

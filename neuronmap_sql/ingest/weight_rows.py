@@ -135,8 +135,9 @@ class _Vocabulary:
             if head.norm is not None:
                 w_u = w_u if head.norm.gain is None else w_u * head.norm.gain
                 w_u = _centred(w_u) if head.norm.kind == "layernorm" else w_u
-            # A constant added to all logits changes no probability.
-            w_u = w_u - w_u.mean(0)
+            # A constant added to all logits changes no probability, unless they are capped.
+            if not getattr(loaded.config, "final_logit_softcapping", None):
+                w_u = w_u - w_u.mean(0)
         ids = [[token] for token in range(len(w_u))]
         text = loaded.tokenizer.batch_decode(ids) if loaded.tokenizer else [str(i[0]) for i in ids]
         return cls(normalize(w_u, dim=1), pa.array(text), min(settings.tokens, len(w_u)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from neuronmap_sql.errors import ModelError, nearest
 from neuronmap_sql.ingest.families import Family, Stack
 from neuronmap_sql.ingest.loaded import LoadedModel
 
-__all__ = ["MlpWeights", "Norm", "Unembedding", "mlp_weights", "neurons", "unembedding"]
+__all__ = ["MlpWeights", "Norm", "Unembedding", "mlp_weights", "neurons", "oriented", "unembedding"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def neurons(backbone: nn.Module, family: Family) -> int | None:
     """Return the neurons of an MLP layer of the last stack; also of a model without weights."""
     stack = family.stacks[-1]
     path = stack.weights.w_out
-    return _oriented(_module(backbone, stack, path, 0)).shape[1] if path else None
+    return oriented(_module(backbone, stack, path, 0)).shape[1] if path else None
 
 
 def _stack(family: Family | None, site: str) -> Stack | None:
@@ -113,9 +114,8 @@ def _input(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     if stack.weights.gate_up:
         fused = _module(backbone, stack, stack.weights.gate_up, layer)
-        gate, up = _rows(fused).chunk(2)
-        bias = _bias(fused)
-        return gate, up, None if bias is None else bias.chunk(2)[0]
+        gate, both = _rows(fused).chunk(2), _bias(fused)
+        return gate[0], gate[1], None if both is None else both.chunk(2)[0]
     module = _module(backbone, stack, stack.weights.w_in, layer)
     up = _rows(_module(backbone, stack, stack.weights.w_up, layer)) if stack.weights.w_up else None
     return _rows(module), up, _bias(module)
@@ -135,14 +135,14 @@ def _module(backbone: nn.Module, stack: Stack, path: str, layer: int) -> nn.Modu
     return backbone.get_submodule(found[layer * len(found) // count if len(found) > 1 else 0])
 
 
-def _oriented(module: nn.Module) -> Tensor:
+def oriented(module: nn.Module) -> Tensor:
     """Return the weight as [output, input], which transformers' Conv1D keeps transposed."""
-    weight: Tensor = module.weight
+    weight = cast("Tensor", module.weight)
     return weight.T if type(module).__name__ == "Conv1D" else weight
 
 
 def _rows(module: nn.Module) -> Tensor:
-    return _oriented(module).detach().float()
+    return oriented(module).detach().float()
 
 
 def _bias(module: nn.Module) -> Tensor | None:

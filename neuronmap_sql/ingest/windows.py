@@ -15,7 +15,7 @@ import numpy.typing as npt
 from neuronmap_sql.errors import RecipeError
 from neuronmap_sql.ingest.settings import DataSettings
 
-__all__ = ["Cut", "Windowing", "Windows", "cut", "windowing"]
+__all__ = ["Cut", "Windowing", "Windows", "cut", "windowing", "windowing_notes"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -120,15 +120,43 @@ def cut(ids: npt.NDArray[np.int32], first: Ints, how: Windowing) -> Cut:
         how: the windowing. A document without tokens gets no window.
     """
     stride, lengths = how.body - how.overlap, np.diff(first)
-    number = np.where(lengths > 0, 1 + np.maximum(0, -((how.body - lengths) // stride)), 0)
-    if how.truncate:
-        number = np.minimum(number, 1)
+    number = np.minimum(_windows(lengths, how), 1) if how.truncate else _windows(lengths, how)
     doc = np.repeat(np.arange(len(lengths)), number)
     rank = np.arange(len(doc)) - np.repeat(np.cumsum(number) - number, number)
     begin = first[doc] + rank * stride
     size = np.minimum(how.body, first[doc + 1] - begin)
     seen = np.where(rank > 0, how.overlap, 0)
     return _flatten(ids, how, doc, begin, size, seen)
+
+
+def windowing_notes(tokens: Ints, how: Windowing) -> tuple[str, ...]:
+    """Return what the windowing did to documents of so many tokens each, in words."""
+    long, bare = tokens[tokens > how.body], int((tokens == 0).sum())
+    notes = []
+    if len(long) and how.truncate:
+        dropped = int((long - how.body).sum())
+        notes.append(
+            f"{_documents(len(long))} longer than {how.body} tokens cut there: "
+            f"{dropped} tokens left out"
+        )
+    elif len(long):
+        number = int(_windows(long, how).sum())
+        notes.append(
+            f"{_documents(len(long))} longer than {how.body} tokens split into {number} windows"
+        )
+    if bare:
+        notes.append(f"{_documents(bare)} without any token, and so without a window")
+    return tuple(notes)
+
+
+def _documents(number: int) -> str:
+    return f"{number} document{'s' * (number != 1)}"
+
+
+def _windows(lengths: Ints, how: Windowing) -> Ints:
+    """Return the windows that hold all of documents of these lengths in tokens."""
+    further = -((how.body - lengths) // (how.body - how.overlap))
+    return np.where(lengths > 0, 1 + np.maximum(0, further), 0)
 
 
 def _flatten(

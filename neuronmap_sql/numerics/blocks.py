@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neuronmap_sql.errors import StoreError
+from neuronmap_sql.numerics.halves import zone_maps
 
 __all__ = [
     "BLOCK_TOKENS",
@@ -27,9 +28,7 @@ __all__ = [
     "iter_block_tables",
     "neuron_major",
     "neurons_per_group",
-    "order_keys",
     "read_matrix",
-    "widen",
     "writer_options",
 ]
 
@@ -54,10 +53,6 @@ SCHEMA = pa.schema(
 )
 """The columns that `block_table` gives; key columns are the caller's."""
 
-_EXPONENT = np.int16(0x7C00)  # all ones: NaN or infinite
-_NAN = np.int16(0x7E00)
-_LARGEST = np.float32(65504)
-_CACHE_VALUES = 1 << 16  # values measured at once: few calls, and their copies stay in the cache
 _TILE_TOKENS, _TILE_NEURONS = 1024, 128  # both sides of a turned tile stay in it as well
 
 
@@ -161,7 +156,7 @@ def _table(
 ) -> pa.Table:
     neurons, tokens = turned.shape
     blocks = -(-tokens // block)
-    low, high, total, squares = _zones(turned, block).reshape(4, -1)
+    low, high, total, squares = zone_maps(turned, block).reshape(4, -1)
     first = np.arange(blocks, dtype=np.int64) * block
     number = np.arange(first_block, first_block + blocks, dtype=np.int32)
     columns = [
@@ -187,77 +182,6 @@ def _binary(turned: NDArray[np.float16], first: NDArray[np.int64]) -> pa.Array:
     offsets = np.append(starts.ravel(), neurons * tokens) * 2
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(turned)]
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), starts.size, buffers)
-
-
-def _zones(turned: NDArray[np.float16], block: int) -> NDArray[np.float64]:
-    """Measure every block, and make values that are not finite NaN, in place.
-
-    Returns:
-        min, max, sum, sum of squares: shape [4, neurons, blocks]; extremes of nothing are NaN.
-    """
-    neurons, tokens = turned.shape
-    zones = np.empty((4, neurons, -(-tokens // block)))
-    for number, first in enumerate(range(0, tokens, block)):
-        column = turned[:, first : first + block]
-        step = max(1, _CACHE_VALUES // column.shape[1])
-        for at in range(0, neurons, step):
-            zones[:, at : at + step, number] = _measure(column[at : at + step])
-    return zones
-
-
-def _measure(rows: NDArray[np.float16]) -> tuple[NDArray[np.floating], ...]:
-    keys = order_keys(rows)
-    low, high = keys.min(axis=1), keys.max(axis=1)
-    if high.max() >= _EXPONENT or low.min() < -_EXPONENT:
-        return _measure_finite(rows)
-    wide = widen(rows).astype(np.float64)
-    return _values(low), _values(high), wide.sum(axis=1), np.vecdot(wide, wide)
-
-
-def _measure_finite(rows: NDArray[np.float16]) -> tuple[NDArray[np.floating], ...]:
-    """Measure rows among whose values some are not finite, and make those NaN."""
-    finite = np.isfinite(rows)
-    rows.view(np.int16)[~finite] = _NAN
-    wide = np.where(finite, rows, 0).astype(np.float64)
-    low = np.where(finite, wide, np.inf).min(axis=1)
-    high = np.where(finite, wide, -np.inf).max(axis=1)
-    nothing = ~finite.any(axis=1)
-    low[nothing] = high[nothing] = np.nan
-    return low, high, wide.sum(axis=1), np.vecdot(wide, wide)
-
-
-def order_keys(values: NDArray[np.float16]) -> NDArray[np.int16]:
-    """Map float16 to int16 in the same order; numpy compares those 100 times as fast.
-
-    Negative values count down from -1 (which is -0.0); positive NaN is above infinity, negative
-    NaN below minus infinity. `order_keys(order_keys(x).view(np.float16))` gives the bits of x back.
-    """
-    bits = values.view(np.int16)
-    keys = bits >> 15
-    keys &= 0x7FFF
-    keys ^= bits
-    return keys
-
-
-def _values(keys: NDArray[np.int16]) -> NDArray[np.float16]:
-    return order_keys(keys.view(np.float16)).view(np.float16)
-
-
-def widen(values: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Return `values.astype(np.float32)`, about five times as fast when all are finite.
-
-    The bits move to their float32 places and a multiplication by 2**112 mends the exponent's bias,
-    of subnormal numbers too. Infinities and NaN come out beyond float16's range, which shows them.
-    Pieces of up to 2**16 values are fastest: they stay in the cache.
-    """
-    bits = values.view(np.int16).astype(np.int32)
-    bits <<= 13
-    bits &= ~0x70001FFF
-    wide = bits.view(np.float32)
-    wide *= np.float32(2.0**112)
-    if wide.size and (wide.max() > _LARGEST or wide.min() < -_LARGEST):
-        return values.astype(np.float32)
-    return wide
 
 
 def decode(vals: pa.Array) -> NDArray[np.float16]:

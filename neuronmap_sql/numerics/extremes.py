@@ -73,7 +73,8 @@ class Extremes:
         self.settle()
         keys = self.keys.cpu()
         value = _value(keys)
-        value = -value if self.lowest else value
+        # Adding zero: the lowest value of a ReLU is 0.0, not -0.0.
+        value = 0.0 - value if self.lowest else value
         tok = torch.where(keys == _EMPTY, -1, _LOW32 - (keys & _LOW32))
         return value.numpy(), tok.numpy()
 

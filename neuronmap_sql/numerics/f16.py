@@ -1,36 +1,48 @@
-"""Blocks of half-precision values, as `activations` and `token_matrices` keep them.
+"""Measures of half-precision blocks, as `activations` and `token_matrices` keep them.
 
-A block is n little-endian float16 values in a row; NaN marks a value that was not finite or too
-large. A batch of blocks is a flat array of values with offsets, as Arrow lays out lists.
+A batch of blocks is one flat float16 array with offsets, as Arrow lays out lists: block b is
+`values[offsets[b]:offsets[b + 1]]`. NaN marks a value that was not finite or too large. Work goes
+block by block or in pieces of that size, so that what is in between stays in the cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["at", "decode", "dot", "encode", "top_k"]
+from neuronmap_sql.numerics.halves import order_keys, widen
 
-Values = NDArray[np.float32]
+__all__ = ["at", "dot", "encode", "singles", "top_k"]
+
+Halves = NDArray[np.float16]
 Offsets = NDArray[np.int64]
 
+_PIECE = 1 << 16
+_LARGEST_KEY = 0x7BFF  # order key of 65,504; beyond are infinity and positive NaN
+_SMALLEST_KEY = -0x7C00  # order key of -65,504
 
-def encode(values: NDArray[np.floating]) -> bytes:
-    """Return one block: values rounded to float16, NaN for those beyond 65,504."""
+
+def encode(values: NDArray[np.floating]) -> Halves:
+    """Return values rounded to float16, NaN for those that are not finite or beyond 65,504."""
     with np.errstate(over="ignore"):
-        half = values.astype("<f2")
-    return np.where(np.isfinite(half), half, np.float16("nan")).astype("<f2").tobytes()
+        half = values.astype(np.float16)
+    half[~np.isfinite(half)] = np.nan
+    return half
 
 
-def decode(data: NDArray[np.uint8]) -> Values:
-    """Return the values of blocks that lie side by side, shape [bytes / 2], NaN kept."""
-    return data.view("<f2").astype(np.float32)
+def singles(values: Halves) -> NDArray[np.float32]:
+    """Return all values as float32, NaN kept."""
+    wide = np.empty(len(values), np.float32)
+    for at_ in range(0, len(values), _PIECE):
+        wide[at_ : at_ + _PIECE] = widen(values[at_ : at_ + _PIECE])
+    return wide
 
 
-def at(values: Values, offsets: Offsets, index: NDArray[np.int64]) -> Values:
-    """Return one value of each block, counted from 0, NaN outside the block.
+def at(values: Halves, offsets: Offsets, index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return one value of each block, counted from 0; NaN outside the block.
 
     Args:
         values: all blocks' values, shape [total].
@@ -43,7 +55,7 @@ def at(values: Values, offsets: Offsets, index: NDArray[np.int64]) -> Values:
     return picked
 
 
-def dot(left: Values, right: Values, offsets: Offsets) -> NDArray[np.float64]:
+def dot(left: Halves, right: Halves, offsets: Offsets) -> NDArray[np.float64]:
     """Return each pair of blocks' scalar product in float64, over values finite in both.
 
     Args:
@@ -51,36 +63,34 @@ def dot(left: Values, right: Values, offsets: Offsets) -> NDArray[np.float64]:
         right: values of the right blocks, of the same lengths.
         offsets: where each block starts, and the end, shape [blocks + 1].
     """
-    products = left.astype(np.float64) * right
-    np.nan_to_num(products, copy=False, nan=0.0)
-    return segment_sums(products, offsets)
+    products = np.empty(len(offsets) - 1)
+    for number, (start, end) in enumerate(pairwise(offsets)):
+        mine = widen(left[start:end]).astype(np.float64)
+        theirs = widen(right[start:end]).astype(np.float64)
+        found = mine @ theirs
+        products[number] = found if np.isfinite(found) else np.nansum(mine * theirs)
+    return products
 
 
-def segment_sums(values: NDArray[np.float64], offsets: Offsets) -> NDArray[np.float64]:
-    """Return the sum of each block, 0 for an empty one, shape [blocks]."""
-    sums = np.zeros(len(offsets) - 1)
-    full = np.flatnonzero(np.diff(offsets))
-    if len(full):
-        sums[full] = np.add.reduceat(values, offsets[:-1][full])
-    return sums
-
-
-def top_k(values: Values, offsets: Offsets, k: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def top_k(values: Halves, offsets: Offsets, k: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Yield, block by block, the indices of its k largest values, largest first.
 
     Ties go to the earlier value; NaN is never among them.
     """
     for start, end, count in zip(offsets[:-1], offsets[1:], k, strict=True):
-        block = values[start:end]
-        yield _best(block, int(count))
+        yield _best(values[start:end], int(count))
 
 
-def _best(block: Values, k: int) -> NDArray[np.int64]:
-    finite = np.flatnonzero(~np.isnan(block))
-    if k <= 0 or not len(finite):
-        return np.empty(0, np.int64)
-    if k < len(finite):
-        # Keep all that tie with the k-th, so that the stable sort can prefer the earlier.
-        threshold = np.partition(block[finite], len(finite) - k)[len(finite) - k]
-        finite = finite[block[finite] >= threshold]
-    return finite[np.argsort(-block[finite], kind="stable")][:k].astype(np.int64)
+def _best(block: Halves, k: int) -> NDArray[np.int64]:
+    keys = order_keys(block)
+    keys[keys == -1] = 0  # -0.0 and 0.0 are one value
+    keys[(keys > _LARGEST_KEY) | (keys < _SMALLEST_KEY)] = np.iinfo(np.int16).min
+    if 0 < k < len(keys):
+        # All that tie with the k-th stay, so that the stable sort can prefer the earlier.
+        bound = np.partition(keys, len(keys) - k)[len(keys) - k]
+        found = np.flatnonzero(keys >= bound)
+    else:
+        found = np.arange(len(keys) if k > 0 else 0)
+    found = found[np.argsort(~keys[found], kind="stable")][:k]
+    best: NDArray[np.int64] = found[keys[found] != np.iinfo(np.int16).min]
+    return best

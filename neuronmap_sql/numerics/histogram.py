@@ -8,7 +8,7 @@ import torch
 
 from neuronmap_sql.numerics.bins import BINS, HALF, LOWEST_EXPONENT, RELATIVE_WIDTH, edges
 
-__all__ = ["add_to_histogram", "bin_codes", "histogram_quantiles"]
+__all__ = ["add_to_histogram", "bin_codes", "histogram_quantiles", "quantile_error"]
 
 _MANTISSA_BITS = 23 - 4
 _FIRST_CODE = (127 + LOWEST_EXPONENT) << 4
@@ -60,8 +60,8 @@ def histogram_quantiles(
 
     Returns:
         [neurons, levels]; NaN for a neuron without values. Each order statistic is placed within
-        its bin as if the bin's values were evenly spread, so the error stays below the bin's width:
-        `RELATIVE_WIDTH` of the magnitude, or 2^-16 near zero.
+        its bin as if the bin's values were evenly spread, so the error stays below the width of
+        the bins of the two order statistics that a quantile lies between: see `quantile_error`.
     """
     total = counts.sum(axis=1, dtype=np.int64)
     rank = levels[None, :] * np.maximum(total - 1, 0)[:, None]
@@ -71,6 +71,21 @@ def histogram_quantiles(
     out = lower + (upper - lower) * (rank - below)
     out[total == 0] = np.nan
     return out
+
+
+def quantile_error(low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Bound on the error of `histogram_quantiles`, over the magnitude of the order statistics.
+
+    Args:
+        low: smallest values.
+        high: largest values, of the same shape.
+
+    Returns:
+        `RELATIVE_WIDTH`, or more where values reach far into an outermost bin, which has no end.
+        Magnitudes below 2^-16 share a bin: there the bound is 2^-16, absolute.
+    """
+    most = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
+    return np.maximum(RELATIVE_WIDTH, most / edges()[-2] - 1)
 
 
 def _order_statistics(

@@ -41,7 +41,7 @@ def power_sums(
         [4, neurons] float64; not finite exactly where a value is not (float32 values to the fourth
         power stay below 1e155).
     """
-    first = values.double().sub_(shift)
+    first = values.to(torch.float64, copy=True).sub_(shift)
     if where is not None:
         first.masked_fill_(~where, 0.0)
     second = first * first

@@ -14,6 +14,7 @@ import json
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 
 from neuronmap_sql.errors import StoreError
 from neuronmap_sql.warehouse.files import SUFFIX, flush_tree, move, sha256, write_text
+from neuronmap_sql.warehouse.lock import Lock
 from neuronmap_sql.warehouse.manifest import (
     FileEntry,
     Key,
@@ -96,10 +98,15 @@ def finish_exchange(root: Path) -> None:
 
 
 def sweep(root: Path, grace_seconds: float = GRACE_SECONDS) -> None:
-    """Delete runs that have been in the trash for longer than the grace period."""
+    """Delete old trash, and what a process killed right after its commit left in staging."""
     for path in (root / "trash").iterdir():
         if time.time_ns() - int(path.name.split("-")[0]) >= grace_seconds * 1e9:
             shutil.rmtree(path)
+    for state in (root / "staging").glob("state=*"):
+        name = state.name.replace("state=", "run=", 1)
+        if (root / "runs" / name).exists() and not (root / "staging" / name).exists():
+            with suppress(StoreError), Lock(state / "lock", name):
+                shutil.rmtree(state)
 
 
 def _row(
@@ -129,12 +136,22 @@ def _entries(folder: Path, base: Path | None = None) -> Iterator[FileEntry]:
 
 
 def _keys(folder: Path, files: Sequence[FileEntry]) -> Iterator[Key]:
-    """Read which names the rows take; the key columns have few values and read fast."""
+    """Read which names the rows take."""
     for entry in files:
-        names = list(key_columns(entry.table))
-        found = pq.ParquetFile(folder / entry.path)
-        for batch in found.iter_batches(columns=names):
-            rows = pa.Table.from_batches([batch]).group_by(names).aggregate([]).to_pylist()
-            for row in rows:
-                layers = () if (layer := row.pop("layer", None)) is None else (layer,)
-                yield Key(entry.table, **row, layers=layers)
+        names = key_columns(entry.table)
+        for row in _distinct(pq.ParquetFile(folder / entry.path), list(names)):
+            layers = () if (layer := row.pop("layer", None)) is None else (layer,)
+            yield Key(entry.table, **row, layers=layers)
+
+
+def _distinct(source: pq.ParquetFile, names: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the combinations of values of columns; often the footer alone tells them."""
+    places = {source.schema.column(i).path: i for i in range(len(source.schema))}
+    for number in range(source.num_row_groups):
+        group = source.metadata.row_group(number)
+        found = {name: group.column(places[name]).statistics for name in names}
+        if all(one and one.has_min_max and one.min == one.max for one in found.values()):
+            yield {name: one.min for name, one in found.items()}
+        else:
+            rows = source.read_row_group(number, columns=names)
+            yield from rows.group_by(names).aggregate([]).to_pylist()

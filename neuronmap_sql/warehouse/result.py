@@ -70,8 +70,10 @@ class Result:
             return str(self._relation)
 
     def _batches(self, source: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        with engine_errors(self._con):
+        try:
             yield from source
+        except (pa.ArrowException, OSError) as error:  # as Arrow passes the engine's on
+            raise QueryError(_plain(error)) from error
 
 
 def execute(
@@ -112,7 +114,7 @@ def engine_errors(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
         raise QueryError(_plain(error) + _hint(con, str(error))) from error
 
 
-def _plain(error: duckdb.Error) -> str:
+def _plain(error: Exception) -> str:
     """Return the engine's message without its guess at names, and without Python's stack."""
     text = str(error).split("\n\nAt:\n")[0]
     if _UNKNOWN.search(text):

@@ -160,6 +160,12 @@ class Staging:
             if path.name != "lock":
                 path.unlink()
 
+    def discard(self) -> None:
+        """Delete all that is staged, and let the run go."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._state, ignore_errors=True)
+        self.close()
+
     def commit(
         self,
         row: Mapping[str, Any],
@@ -184,8 +190,7 @@ class Staging:
             StoreError: a file is damaged, a parent is missing, or the warehouse is busy.
         """
         run = self._publish(self, row, keys, replace)
-        shutil.rmtree(self._state, ignore_errors=True)
-        self.close()
+        self.discard()
         return run
 
 

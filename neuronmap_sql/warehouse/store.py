@@ -11,7 +11,6 @@ WAREHOUSE/
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,11 +58,13 @@ class Store:
         """Make a warehouse, or complete and open the one that is there.
 
         Raises:
-            UsageError: the folder holds other things.
+            UsageError: the folder holds other things, or its path has a question mark.
             StoreError: it cannot be written.
         """
         place = Path(root).absolute()
-        ours = {*_FOLDERS, "lock", "init.sql", "warehouse.duckdb", "journal.json"}
+        if "?" in str(place):  # DuckDB takes what follows as parameters of the database
+            raise UsageError(f"{place}: the path of a warehouse cannot have a '?'")
+        ours = {*_FOLDERS, "lock", "init.sql", "warehouse.duckdb", "journal.json", "logs"}
         if not _is_warehouse(place) and place.exists():
             names = {path.name for path in place.iterdir() if path.suffix != SUFFIX}
             if names - ours:
@@ -104,7 +105,7 @@ class Store:
 
     def has(self, run: str) -> bool:
         """Whether a run is committed."""
-        return run in self.run_ids()
+        return (self.root / "runs" / f"run={encode(run)}").is_dir()
 
     def manifest(self, run: str) -> Manifest:
         """Return what a committed run consists of.
@@ -158,8 +159,7 @@ class Store:
         """
         if not self.has(run) and run in self.unfinished():
             with self.stage(run) as staging:
-                shutil.rmtree(staging.folder)
-            shutil.rmtree(self.root / "staging" / f"state={encode(run)}")
+                staging.discard()
             return (run,)
         self.manifest(run)
         with self._locked():
@@ -187,12 +187,9 @@ class Store:
         run = staging.run
         manifest = None if self.has(run) else seal(staging.folder, run, row, keys)
         with self._locked():
-            if manifest is None or self.has(run):
-                shutil.rmtree(staging.folder, ignore_errors=True)
-                return run
-            leave = self._leaving(manifest, replace)
-            exchange(self.root, run, leave)
-            self._write_views()
+            if manifest is not None and not self.has(run):
+                exchange(self.root, run, self._leaving(manifest, replace))
+                self._write_views()
         return run
 
     def _leaving(self, manifest: Manifest, replace: bool) -> tuple[str, ...]:

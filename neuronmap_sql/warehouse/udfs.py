@@ -1,7 +1,7 @@
 """The Python functions that SQL sees: Arrow batches in, `numerics` on arrays, Arrow batches out.
 
-DuckDB calls them from many threads with at most 2,048 rows at a time and without the rows whose
-arguments are NULL; they keep no state.
+DuckDB calls them from many threads with at most 2,048 rows at a time, mostly without the rows
+whose arguments are NULL; they keep no state.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 import pyarrow as pa
-from duckdb.func import PythonUDFType
+import pyarrow.compute as pc
+from duckdb.func import DEFAULT, SPECIAL, PythonUDFType
 from numpy.typing import NDArray
 
 from neuronmap_sql.errors import UsageError
 from neuronmap_sql.numerics import f16
+from neuronmap_sql.numerics.blocks import decode
 
 __all__ = ["UDFS", "Udf", "blocks", "register_udfs"]
 
@@ -35,39 +37,40 @@ class Udf:
     """Takes a ChunkedArray an argument, returns an Array of as many rows."""
     about: str
     """What it gives, for the reference."""
+    gives_null: bool = False
+    """Whether rows may become NULL; it then gets rows with NULL arguments too."""
 
 
-def blocks(column: pa.ChunkedArray) -> tuple[f16.Values, f16.Offsets]:
+def blocks(column: pa.ChunkedArray) -> tuple[f16.Halves, f16.Offsets]:
     """Return the values of a BLOB column's blocks, and where each starts, and the end.
 
     Raises:
         UsageError: a blob holds half a value.
     """
     chunk = _one(column)
-    _, offsets, data = chunk.buffers()
-    ends = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-    if np.any(np.diff(ends) % 2):
+    sizes = np.asarray(pc.binary_length(chunk), np.int64)
+    if np.any(sizes % 2):
         raise UsageError("a blob of float16 values has an odd number of bytes")
-    if data is None or not len(ends) or ends[0] == ends[-1]:
-        return np.empty(0, np.float32), np.zeros(len(chunk) + 1, np.int64)
-    raw = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
-    return f16.decode(raw), (ends.astype(np.int64) - ends[0]) // 2
+    return decode(chunk), np.cumsum([0, *(sizes // 2)])
 
 
 def _f16(column: pa.ChunkedArray) -> pa.Array:
     values, offsets = blocks(column)
-    return pa.ListArray.from_arrays(offsets.astype(np.int32), _nullable(values))
+    return pa.ListArray.from_arrays(offsets.astype(np.int32), _nullable(f16.singles(values)))
 
 
 def _f16_at(column: pa.ChunkedArray, index: pa.ChunkedArray) -> pa.Array:
-    return _nullable(f16.at(*blocks(column), _numbers(index)))
+    rows = np.asarray(pc.and_(pc.is_valid(column), pc.is_valid(index)))
+    found = np.full(len(rows), np.nan, np.float32)
+    found[rows] = f16.at(*blocks(column.filter(rows)), _numbers(index.filter(rows)))
+    return _nullable(found)
 
 
 def _f16_dot(left: pa.ChunkedArray, right: pa.ChunkedArray) -> pa.Array:
     mine, offsets = blocks(left)
     theirs, others = blocks(right)
     if not np.array_equal(offsets, others):
-        raise UsageError("f16_dot needs two blobs of one length a row")
+        raise UsageError("f16_dot needs two blobs of one length")
     return pa.array(f16.dot(mine, theirs, offsets))
 
 
@@ -76,28 +79,33 @@ def _f16_topk(column: pa.ChunkedArray, k: pa.ChunkedArray) -> pa.Array:
     picks = list(f16.top_k(values, offsets, _numbers(k)))
     ends = np.cumsum([0, *map(len, picks)], dtype=np.int32)
     inner = np.concatenate(picks) if picks else np.empty(0, np.int64)
-    starts = np.repeat(offsets[:-1], np.diff(ends))
-    pairs = pa.StructArray.from_arrays(
-        [pa.array(inner.astype(np.int32)), pa.array(values[starts + inner])], ["i", "value"]
-    )
+    found = values[np.repeat(offsets[:-1], np.diff(ends)) + inner].astype(np.float32)
+    pairs = pa.StructArray.from_arrays([inner.astype(np.int32), found], ["i", "value"])
     return pa.ListArray.from_arrays(ends, pairs)
 
 
 def _f16_from(column: pa.ChunkedArray) -> pa.Array:
     chunk = _one(column)
-    values = np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), np.float32)
-    cuts = np.cumsum(np.asarray(chunk.value_lengths()))[:-1] * 2
-    data = f16.encode(values)
-    return pa.array([part.tobytes() for part in np.split(np.frombuffer(data, np.uint8), cuts)])
+    values = f16.encode(chunk.flatten().to_numpy(zero_copy_only=False))
+    ends = np.cumsum([0, *(2 * np.asarray(chunk.value_lengths()))], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(values)]
+    return pa.BinaryArray.from_buffers(pa.binary(), len(chunk), buffers)
 
 
 UDFS = (
     Udf("f16", ("BLOB",), "FLOAT[]", _f16, "Values of a block; NULL where one was not finite."),
-    Udf("f16_at", ("BLOB", "BIGINT"), "FLOAT", _f16_at, "One value of a block, counted from 0."),
+    Udf(
+        "f16_at",
+        ("BLOB", "BIGINT"),
+        "FLOAT",
+        _f16_at,
+        "One value of a block, counted from 0; NULL outside it.",
+        gives_null=True,
+    ),
     Udf(
         "f16_dot", ("BLOB", "BLOB"), "DOUBLE", _f16_dot, "Scalar product of two blocks, in float64."
     ),
-    Udf("f16_from", ("FLOAT[]",), "BLOB", _f16_from, "A block of the values, rounded to float16."),
+    Udf("f16_from", ("DOUBLE[]",), "BLOB", _f16_from, "A block of the values, rounded to float16."),
     Udf(
         "f16_topk",
         ("BLOB", "BIGINT"),
@@ -118,6 +126,7 @@ def register_udfs(con: duckdb.DuckDBPyConnection) -> None:
             [duckdb.sqltype(kind) for kind in udf.arguments],
             duckdb.sqltype(udf.returns),
             type=PythonUDFType.ARROW,
+            null_handling=SPECIAL if udf.gives_null else DEFAULT,
         )
 
 
@@ -129,6 +138,7 @@ def _numbers(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.asarray(column.to_numpy(), np.int64)
 
 
-def _nullable(values: f16.Values) -> pa.Array:
-    """Return values with NULL for NaN."""
-    return pa.array(values, from_pandas=True)
+def _nullable(values: NDArray[np.float32]) -> pa.Array:
+    """Return values with NULL for NaN; without NaN they are not copied."""
+    gaps = np.isnan(values)
+    return pa.array(values, mask=gaps) if gaps.any() else pa.array(values)

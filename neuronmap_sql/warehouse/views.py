@@ -41,6 +41,13 @@ _HIVE = (
     "hive_partitioning = true, hive_types = {'run': VARCHAR, 'model': VARCHAR, "
     "'dataset': VARCHAR, 'site': VARCHAR, 'layer': INTEGER}"
 )
+_ONE_OF_MANY = {
+    # Every run that hooks a place describes it, each in the same words.
+    "sites": (
+        "DISTINCT ON (f.model, f.site, f.layer)",
+        "ORDER BY f.model, f.site, f.layer, f.run",
+    )
+}
 _ROOT_COMMENT = (
     "COMMENT ON MACRO wh_root IS "
     "'Folder of the warehouse, as the start of a glob; init.sql sets it in a stock shell.'"
@@ -49,15 +56,13 @@ _LABEL = "Label of the documents, from the data files."
 
 
 def write_empty_run(root: Path) -> None:
-    """Write the run without rows, where it is missing or of an older declaration."""
+    """Write the run without rows: for each table one file a declaration that was ever in use."""
     for table in table_names():
-        inner = _NOWHERE if table in PARTITIONED else Path()
-        path = root / "runs" / EMPTY_RUN / table / inner / "0.parquet"
-        if path.exists() and pq.read_schema(path).equals(arrow_schema(table)):
-            continue
-        with whole(path) as part:
-            empty = arrow_schema(table).empty_table()
-            pq.write_table(empty, part, **parquet_options(table))
+        files = _empty_files(root, table)
+        if not any(pq.read_schema(path).equals(arrow_schema(table)) for path in files):
+            with whole(_empty_folder(root, table) / f"{len(files)}.parquet") as part:
+                empty = arrow_schema(table).empty_table()
+                pq.write_table(empty, part, **parquet_options(table))
 
 
 def create_catalog(con: duckdb.DuckDBPyConnection, root: Path) -> None:
@@ -67,7 +72,7 @@ def create_catalog(con: duckdb.DuckDBPyConnection, root: Path) -> None:
     prefix = glob_escape(root.resolve().as_posix())
     con.execute(f"CREATE MACRO wh_root() AS {quote_literal(prefix)}; {_ROOT_COMMENT}")
     for table in table_names():
-        con.execute(_view(con, table, quote_literal(prefix + _pattern(table))))
+        con.execute(_view(con, root, table, quote_literal(prefix + _pattern(table))))
     create_macros(con, "macros")
 
 
@@ -77,7 +82,7 @@ def create_movable_catalog(con: duckdb.DuckDBPyConnection, root: Path) -> None:
     # Creating a view reads its files' columns, so the root must be known here too.
     con.execute(f"SET VARIABLE wh_root = {quote_literal(glob_escape(root.resolve().as_posix()))}")
     for table in table_names():
-        con.execute(_view(con, table, f"wh_root() || {quote_literal(_pattern(table))}"))
+        con.execute(_view(con, root, table, f"wh_root() || {quote_literal(_pattern(table))}"))
         con.execute(_column_comments(con, table))
     create_macros(con, "macros")
 
@@ -98,23 +103,38 @@ def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _view(con: duckdb.DuckDBPyConnection, table: str, path: str) -> str:
-    """Return the statements that create a table's view and its comment.
-
-    Columns are matched by name in the small tables, so that runs of an older declaration and
-    datasets with other labels are read too. The large ones must not open every file's footer
-    before the path decides; there the path gives the keys.
-    """
-    source = f"read_parquet({path}, {_HIVE if table in PARTITIONED else 'union_by_name = true'})"
+def _view(con: duckdb.DuckDBPyConnection, root: Path, table: str, path: str) -> str:
+    """Return the statements that create a table's view and its comment."""
+    source = f"read_parquet({path}, {_options(root, table)})"
     # Qualified: DuckDB confuses a bare name with a parameter of a macro that uses the view.
     names = [f"f.{quote_name(name)}" for name in column_types(table)]
     if table == "docs":
         names += _labels(con, source)
-    comment = quote_literal(comments(table)[0])
+    choice, order = _ONE_OF_MANY.get(table, ("", ""))
     return (
-        f"CREATE VIEW {table} AS SELECT {', '.join(names)} FROM {source} AS f; "
-        f"COMMENT ON VIEW {table} IS {comment}"
+        f"CREATE VIEW {table} AS SELECT {choice} {', '.join(names)} FROM {source} AS f {order}; "
+        f"COMMENT ON VIEW {table} IS {quote_literal(comments(table)[0])}"
     )
+
+
+def _options(root: Path, table: str) -> str:
+    """Return how files are matched with columns.
+
+    By name where they differ: `docs` has labels, and a table may have been declared otherwise
+    when older runs were written. That opens the footer of every file, so not where they agree.
+    """
+    by_name = table == "docs" or len(_empty_files(root, table)) > 1
+    options = ["union_by_name = true"] if by_name else []
+    options += [_HIVE] if table in PARTITIONED else []
+    return ", ".join(options) or "hive_partitioning = false"
+
+
+def _empty_folder(root: Path, table: str) -> Path:
+    return root / "runs" / EMPTY_RUN / table / (_NOWHERE if table in PARTITIONED else "")
+
+
+def _empty_files(root: Path, table: str) -> list[Path]:
+    return list(_empty_folder(root, table).glob("*.parquet"))
 
 
 def _pattern(table: str) -> str:

@@ -13,7 +13,7 @@
 -- $dataset VARCHAR = NULL: Dataset; NULL: each of them.
 -- $k INTEGER = 20: Rows at most.
 --
--- Example: $model = 'demo-a', $layer = 1, $label = 'source', $a = 'devils-dictionary', $b = 'kjv'
+-- Example: $model = 'demo-a', $layer = 1, $label = 'source', $a = 'devils-dictionary', $b = 'king-james'
 WITH labelled AS (
     SELECT dataset, doc, COLUMNS(lambda name: name = $label)::VARCHAR AS label
     FROM docs

@@ -22,7 +22,7 @@ SELECT
     s.pos
 FROM activation_samples AS s
 JOIN tokens AS t USING (dataset, tokenizer, tok)
-JOIN docs AS d ON d.dataset = s.dataset AND d.doc = s.doc
+JOIN docs AS d ON d.dataset = t.dataset AND d.doc = t.doc
 WHERE s.model = $model
     AND s.site = $site
     AND s.layer = $layer

@@ -21,7 +21,7 @@ SELECT
     a.pos
 FROM top_activations AS a
 JOIN tokens AS t USING (dataset, tokenizer, tok)
-JOIN docs AS d ON d.dataset = a.dataset AND d.doc = a.doc
+JOIN docs AS d ON d.dataset = t.dataset AND d.doc = t.doc
 WHERE a.model = $model
     AND a.site = $site
     AND a.layer = $layer

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
+import zlib
 from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
-from neuronmap_sql.ingest.documents import Documents
-from neuronmap_sql.ingest.settings import DataSettings
-from neuronmap_sql.ingest.tokenization import Tokenization, tokenize
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -21,6 +20,10 @@ from tokenizers import (
     trainers,
 )
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from neuronmap_sql.ingest.documents import Documents
+from neuronmap_sql.ingest.settings import DataSettings
+from neuronmap_sql.ingest.tokenization import Tokenization, tokenize
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog, and the dog doesn't mind.",
@@ -63,7 +66,7 @@ def byte_level(prefix_space: bool = False, normalizer: str = "") -> PreTrainedTo
 
 @cache
 def unigram(byte_fallback: bool = False) -> PreTrainedTokenizerFast:
-    """SentencePiece's kind; with byte fallback also NFKC and dropped white space, as T5 and XLM-R."""
+    """SentencePiece's kind; with byte fallback also NFKC and dropped white space, as T5."""
     backend = Tokenizer(models.Unigram())
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     if byte_fallback:
@@ -104,7 +107,10 @@ def llama_like() -> PreTrainedTokenizerFast:
     )
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     trainer = trainers.BpeTrainer(
-        vocab_size=500, special_tokens=["<unk>", "<s>", *bytes_], show_progress=False
+        vocab_size=500,
+        max_token_length=6,
+        special_tokens=["<unk>", "<s>", *bytes_],
+        show_progress=False,
     )
     backend.train_from_iterator(CORPUS, trainer)
     whole = json.loads(backend.to_str())
@@ -123,3 +129,25 @@ def wordpiece() -> PreTrainedTokenizerFast:
     assert package
     assert package.origin
     return AutoTokenizer.from_pretrained(Path(package.origin).parent / "model")
+
+
+# A SentencePiece normaliser with four rules: U+0007 vanishes, Ⅳ becomes IV, U+00A0 a space, and
+# e with U+0301 é. Made by SentencePieceTrainer with these as its normalization_rule_tsv.
+CHARSMAP = """
+eNol03mQD2QYB/B3V5gxcuTInSuRDvdVOUKuyhGr5ByWyJmk3IvNUq5clZy7xbpSbqFY41xy5j4zRDlzlfPz45n5
+zPeZeZ+Z549n3vBECCFXCOmfDJEakporOsSlDSGdfqaMkvEJ0SHRexp9BkOR0YxkJhNZyUI2niIH2XmanOR+vCLk
+JQ/5ycczFKAQBSlCYZ6lKM9RjBIUpyTP8yIv8DIvUZpSlKUM5SlHRSpQmUq8QhVe41WqUZUaVKcmr1ObWtThDepR
+lwbU5y3epCFv05hGvEMTmtGU5sTwHu/yPi1oRUva0Jp2tKU9sYujQ6zsQCc60pkP+JAudKMrPehOL3rSm4/ow8f0
+5RM+41P604+BDGAwg4iLHJ5hDCWe4Yzgc0aSwBeMYjRfMpYxjGccE/iKSUxkCpP5hq+ZyrdM4ztmMJ1ZzCSR2XxP
+EnP4gWTmMp95LGQBP7KIn1jMEn5mGUtZwXJWsZJfWM1a1vAr61jPb6SwISIhKmyUm9nEVrawnW3sIJXf2cludrGX
+PexnHwf4g0Mc5AiHOcZRTnCcU5zkT05HJEWFM/IcZznPX/zNBS7yD5e5xFWu8C/XuMF1bnGT/7jNHf7nHnd5wP3w
+6PPViwkpyeEhu6+JWw==
+"""
+
+
+@cache
+def charsmapped() -> PreTrainedTokenizerFast:
+    """The Unigram tokenizer after SentencePiece's own normaliser."""
+    backend = Tokenizer.from_str(unigram().backend_tokenizer.to_str())
+    backend.normalizer = normalizers.Precompiled(zlib.decompress(base64.b64decode(CHARSMAP)))
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>")

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from neuronmap_sql.errors import StoreError
-from neuronmap_sql.numerics import blocks
+from neuronmap_sql.numerics import blocks, halves
 
 EVERY_HALF = np.arange(65536, dtype=np.uint16).view(np.float16)
 
@@ -108,18 +108,18 @@ def test_a_block_of_nan_has_no_extremes_and_sums_to_zero() -> None:
 
 def test_keys_sort_as_the_values_do() -> None:
     finite = EVERY_HALF[np.isfinite(EVERY_HALF)]
-    ordered = finite[np.argsort(blocks.order_keys(finite), kind="stable")]
+    ordered = finite[np.argsort(halves.order_keys(finite), kind="stable")]
     assert (np.diff(ordered.astype(np.float64)) >= 0).all()
-    twice = blocks.order_keys(blocks.order_keys(EVERY_HALF).view(np.float16))
+    twice = halves.order_keys(halves.order_keys(EVERY_HALF).view(np.float16))
     np.testing.assert_array_equal(twice.view(np.uint16), EVERY_HALF.view(np.uint16))
 
 
 def test_widen_equals_astype_on_every_half() -> None:
     finite = EVERY_HALF[np.isfinite(EVERY_HALF)]
-    np.testing.assert_array_equal(blocks.widen(finite), finite.astype(np.float32))
+    np.testing.assert_array_equal(halves.widen(finite), finite.astype(np.float32))
     for odd in EVERY_HALF[~np.isfinite(EVERY_HALF)]:
         mixed = np.array([1.5, odd], np.float16)
-        np.testing.assert_array_equal(blocks.widen(mixed), mixed.astype(np.float32))
+        np.testing.assert_array_equal(halves.widen(mixed), mixed.astype(np.float32))
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(6)])

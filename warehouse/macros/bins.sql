@@ -9,13 +9,13 @@ COMMENT ON MACRO bin_edge IS
 'Smallest magnitude with a histogram code: 0 for code 0, then 16 codes an octave from 2^-16 up.';
 
 CREATE MACRO bin_low(bin) AS
-    CASE WHEN bin >= 512 THEN bin_edge(bin - 512) ELSE -bin_edge(512 - bin) END;
+    CASE WHEN bin >= 512 THEN bin_edge(bin - 512) ELSE 0.0 - bin_edge(512 - bin) END;
 
 COMMENT ON MACRO bin_low IS
 'Lower edge of a histogram bin (0 to 1023); bins at 0 and above hold it, bins below 0 do not.';
 
 CREATE MACRO bin_high(bin) AS
-    CASE WHEN bin >= 512 THEN bin_edge(bin - 511) ELSE -bin_edge(511 - bin) END;
+    CASE WHEN bin >= 512 THEN bin_edge(bin - 511) ELSE 0.0 - bin_edge(511 - bin) END;
 
 COMMENT ON MACRO bin_high IS
 'Upper edge of a histogram bin (0 to 1023); bins below 0 hold it, bins at 0 and above do not.';

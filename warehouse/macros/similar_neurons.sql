@@ -5,7 +5,14 @@ WITH
 weights AS (
     SELECT w.layer, w.neuron, w.w_out
     FROM neuron_weights AS w
-    WHERE w.model = model AND w.site = site AND "by" = 'weights'
+    WHERE
+        w.model = model
+        AND w.site = site
+        AND CASE "by"
+            WHEN 'weights' THEN true
+            WHEN 'statistics' THEN false
+            ELSE error('by is weights or statistics, not ' || "by")
+        END
 ),
 
 statistics AS (
@@ -65,10 +72,6 @@ FROM scored AS c
 WHERE
     NOT (c.layer = layer AND c.neuron = neuron)
     AND isfinite(c.similarity)
-    AND CASE
-        WHEN "by" IN ('weights', 'statistics') THEN true
-        ELSE error('by is weights or statistics, not ' || "by")
-    END
 QUALIFY rank <= k
 ORDER BY c.dataset, rank;
 

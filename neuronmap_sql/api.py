@@ -1,0 +1,202 @@
+"""The public face: a warehouse in Python, over the same library calls as the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import duckdb
+import polars as pl
+
+from neuronmap_sql.errors import UnknownNameError
+from neuronmap_sql.queries.run import run as run_query
+from neuronmap_sql.warehouse.connect import connect
+from neuronmap_sql.warehouse.frames import matrix, table
+from neuronmap_sql.warehouse.result import Result, execute
+from neuronmap_sql.warehouse.schema import table_names
+from neuronmap_sql.warehouse.store import Store
+
+if TYPE_CHECKING:
+    from neuronmap_sql.ingest.pipeline import Ingested
+    from neuronmap_sql.ingest.settings import Recipe
+
+__all__ = ["Warehouse", "create", "open"]
+
+
+def open(path: str | Path) -> Warehouse:  # noqa: A001 - `nm.open(...)` is how it is read
+    """Open a warehouse that exists.
+
+    Raises:
+        StoreError: the folder is not a warehouse.
+    """
+    return Warehouse(Store.open(path))
+
+
+def create(path: str | Path) -> Warehouse:
+    """Make a warehouse, or open the one that is there.
+
+    Raises:
+        UsageError: the folder holds other things.
+        StoreError: it cannot be written.
+    """
+    return Warehouse(Store.create(path))
+
+
+class Warehouse:
+    """A warehouse: ask it with SQL, named queries, frames and matrices; add to it with recipes."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._con: duckdb.DuckDBPyConnection | None = None
+
+    @property
+    def path(self) -> Path:
+        """Folder of the warehouse."""
+        return self.store.root
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB connection with tables, macros and UDFs; one cursor a thread."""
+        if self._con is None:
+            self._con = connect(self.path)
+        return self._con
+
+    def close(self) -> None:
+        """Close the connection; the next question opens another."""
+        if self._con is not None:
+            self._con.close()
+            self._con = None
+
+    def __enter__(self) -> Warehouse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Warehouse({str(self.path)!r}, {len(self.store.run_ids())} runs)"
+
+    def ingest(
+        self,
+        recipe: str | Path | Recipe,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        replace: bool = False,
+        progress: bool = True,
+    ) -> Ingested:
+        """Run a recipe and commit what the warehouse lacks; needs torch.
+
+        Args:
+            recipe: a TOML file, or settings made in Python.
+            overrides: values in place of the file's, by dotted key: `{"model.name": "a"}`.
+            replace: take the place of runs that hold the same names.
+            progress: show progress on standard error.
+
+        Raises:
+            RecipeError, DataError, ModelError, UsageError: see `neuronmap_sql.errors`.
+        """
+        from neuronmap_sql.ingest.pipeline import ingest
+        from neuronmap_sql.ingest.progress import Reporter
+        from neuronmap_sql.ingest.recipe import read_recipe
+
+        if isinstance(recipe, str | Path):
+            recipe = read_recipe(Path(recipe), overrides)
+        done = ingest(recipe, self.store, replace=replace, reporter=Reporter(show=progress))
+        self.close()  # `docs` may have new label columns
+        return done
+
+    def sql(self, query: str, params: Mapping[str, Any] | Sequence[Any] | None = None) -> Result:
+        """Run SQL: `.pl()` polars, `.df()` pandas, `.arrow()` Arrow, `.reader()` in batches.
+
+        Args:
+            query: a statement over the tables, macros and UDFs of the warehouse.
+            params: values of `$name` or `?` in it.
+
+        Raises:
+            QueryError: the engine refused it.
+        """
+        return execute(self.connection, query, params)
+
+    def query(self, name: str, **params: object) -> Result:
+        """Run a named query.
+
+        Raises:
+            UnknownNameError: no query has that name.
+            UsageError: a parameter is unknown, missing or of the wrong type.
+        """
+        return run_query(self.connection, name, **params)
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """Return a table as a polars LazyFrame over the Parquet files.
+
+        Raises:
+            UnknownNameError: no table has that name.
+        """
+        return table(self.path, name)
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the names of all tables."""
+        return table_names()
+
+    def matrix(
+        self,
+        model: str,
+        layer: int,
+        *,
+        site: str = "mlp",
+        dataset: str | None = None,
+        kind: Literal["numpy", "torch"] = "numpy",
+    ) -> Any:
+        """Return all stored values of one site and layer, [tokens, neurons], float16.
+
+        Row i is the token with `tok = i` in table `tokens`; values that were not finite are NaN.
+
+        Args:
+            model: value of the column `model`.
+            layer: layer index.
+            site: site.
+            dataset: needed if the model has values on several datasets.
+            kind: a numpy array, or a torch tensor over the same memory.
+
+        Raises:
+            UnknownNameError: nothing is stored there: keep `activations` or `matrices`.
+            UsageError: several datasets fit.
+        """
+        values = matrix(self.path, model, layer, site, dataset).values
+        if kind == "torch":
+            import torch
+
+            return torch.from_numpy(values)
+        return values
+
+    def top(
+        self,
+        model: str,
+        layer: int,
+        neuron: int,
+        k: int = 20,
+        *,
+        site: str = "mlp",
+        side: Literal["highest", "lowest"] = "highest",
+    ) -> pl.DataFrame:
+        """Return a neuron's highest or lowest values with their tokens in context.
+
+        Returns:
+            Columns rank, value, token, context, doc, pos, tok, dataset; at most as many rows as the
+            recipe kept (`top_k`).
+
+        Raises:
+            UnknownNameError: no such neuron is stored.
+        """
+        values = {"model": model, "layer": layer, "neuron": neuron, "k": k, "site": site}
+        found = self.sql(
+            "FROM top_tokens($model, $layer, $neuron, k := $k, site := $site, side := $side)",
+            {**values, "side": side},
+        ).pl()
+        if found.is_empty():
+            known = self.sql("SELECT DISTINCT model FROM top_activations").fetchall()
+            raise UnknownNameError.of(
+                "stored neuron", f"{model} {site} {layer}/{neuron}", [row[0] for row in known]
+            )
+        return found

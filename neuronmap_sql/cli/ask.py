@@ -1,0 +1,99 @@
+"""`neuronmap sql`, `shell`, `queries` and `query`: ask the warehouse."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from neuronmap_sql.cli.common import WarehouseOption, opened
+from neuronmap_sql.cli.output import Format, FormatOption, OutputOption, emit
+from neuronmap_sql.errors import NeuronMapError, UsageError
+from neuronmap_sql.queries.catalog import load
+from neuronmap_sql.queries.catalog import queries as all_queries
+from neuronmap_sql.warehouse.shell import find_duckdb, shell_command
+
+__all__ = ["queries", "query", "shell", "sql"]
+
+
+def sql(
+    statement: Annotated[str, typer.Argument(help="SQL; `-` reads it from standard input.")],
+    warehouse: WarehouseOption = Path(),
+    form: FormatOption = Format.table,
+    output: OutputOption = None,
+) -> None:
+    """Run SQL over tables, macros and Python functions."""
+    text = sys.stdin.read() if statement == "-" else statement
+    if not text.strip():
+        raise UsageError("there is no SQL to run")
+    with opened(warehouse) as wh:
+        emit(wh.sql(text), form, output)
+
+
+def shell(
+    warehouse: WarehouseOption = Path(),
+    python: Annotated[
+        bool, typer.Option("--python", help="Our own prompt, with the Python functions.")
+    ] = False,
+) -> None:
+    """Open the DuckDB shell on the warehouse, or our own prompt where there is none."""
+    with opened(warehouse) as wh:
+        if program := None if python else find_duckdb():
+            raise typer.Exit(subprocess.call(shell_command(wh.path, program)))
+        typer.echo("SQL, then Enter; an empty line or Ctrl-D ends.", err=True)
+        while text := _prompt():
+            try:
+                emit(wh.sql(text), Format.table)
+            except NeuronMapError as error:
+                typer.echo(f"error: {error}", err=True)
+
+
+def queries(
+    name: Annotated[str | None, typer.Argument(help="Show this one in full.")] = None,
+) -> None:
+    """List the named queries; with a name, show what it does, its parameters and its SQL."""
+    if name is None:
+        rows = [
+            {"topic": q.topic, "query": q.name, "title": q.title,
+             "parameters": " ".join(p.name for p in q.params)}
+            for q in all_queries().values()
+        ]  # fmt: skip
+        with pl.Config(
+            tbl_rows=-1, tbl_width_chars=200, fmt_str_lengths=100, tbl_hide_dataframe_shape=True,
+            tbl_hide_column_data_types=True, tbl_formatting="UTF8_FULL_CONDENSED",
+        ):  # fmt: skip
+            typer.echo(str(pl.DataFrame(rows).sort("topic", "query")))
+        return
+    typer.echo(load(name).path.read_text(encoding="utf-8"))
+
+
+def query(
+    name: Annotated[str, typer.Argument(help="Named query; `neuronmap queries` lists them.")],
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", help="name=value of a parameter. Repeatable."),
+    ] = None,
+    warehouse: WarehouseOption = Path(),
+    form: FormatOption = Format.table,
+    output: OutputOption = None,
+) -> None:
+    """Run a named query."""
+    values: dict[str, object] = {}
+    for pair in param or []:
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise UsageError(f"--param {pair}: write name=value")
+        values[key.strip()] = value
+    with opened(warehouse) as wh:
+        emit(wh.query(name, **values), form, output)
+
+
+def _prompt() -> str:
+    try:
+        return input("neuronmap> ").strip()
+    except EOFError:
+        return ""

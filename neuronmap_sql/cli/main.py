@@ -1,0 +1,53 @@
+"""The command `neuronmap`: each subcommand parses, makes one library call, and prints.
+
+Standard output is data, standard error is talk. Exit codes: 0 done, 1 the work failed, 2 wrong
+usage; they are mapped from errors here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from rich.console import Console
+
+from neuronmap_sql.cli import ask, demo, ingest, models, plot, runs
+from neuronmap_sql.errors import NeuronMapError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="neuronmap",
+    help="Run a neural network once, then ask everything in SQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("init")(runs.init)
+app.command("ingest")(ingest.ingest)
+app.add_typer(models.app, name="models")
+app.command("layers")(models.layers)
+app.add_typer(runs.app, name="runs")
+app.command("sql")(ask.sql)
+app.command("shell")(ask.shell)
+app.command("queries")(ask.queries)
+app.command("query")(ask.query)
+app.add_typer(plot.app, name="plot")
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app()
+    except NeuronMapError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"error: {error}", style="red", markup=False, highlight=False
+        )
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); nothing more to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

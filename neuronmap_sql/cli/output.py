@@ -1,0 +1,104 @@
+"""Print a result: a table for people, five formats for programs."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Annotated
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+
+from neuronmap_sql.errors import UsageError
+from neuronmap_sql.warehouse.result import Result
+
+__all__ = ["Format", "FormatOption", "OutputOption", "emit"]
+
+_SHOWN = 40
+"""Rows that the format `table` shows."""
+
+
+class Format(StrEnum):
+    """What to print."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    jsonl = "jsonl"
+    arrow = "arrow"
+    parquet = "parquet"
+
+
+FormatOption = Annotated[
+    Format, typer.Option("--format", "-f", help="How to print the rows.", show_default=True)
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")
+]
+
+_COPY = {
+    Format.csv: "FORMAT csv, HEADER",
+    Format.json: "FORMAT json, ARRAY",
+    Format.jsonl: "FORMAT json",
+}
+
+
+def emit(result: Result, form: Format, output: Path | None = None) -> None:
+    """Write a result to standard output or a file.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    rows = result.arrow()
+    if output is None and form is Format.table:
+        _show(rows)
+        return
+    if output is None:
+        _write(rows, form, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with output.open("wb") as file:
+            _write(rows, form, file)
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written: {error.strerror}") from error
+
+
+def _show(rows: pa.Table) -> None:
+    width = shutil.get_terminal_size((160, 40)).columns
+    with pl.Config(
+        tbl_rows=_SHOWN, tbl_cols=-1, tbl_width_chars=max(width, 80), fmt_str_lengths=100,
+        fmt_table_cell_list_len=6, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True,
+        tbl_formatting="UTF8_FULL_CONDENSED", tbl_cell_numeric_alignment="RIGHT",
+    ):  # fmt: skip
+        typer.echo(str(pl.from_arrow(rows)))
+    if len(rows) > _SHOWN:
+        typer.echo(f"{len(rows):,} rows, {_SHOWN} shown: --format csv prints all", err=True)
+
+
+def _write(rows: pa.Table, form: Format, file: IO[bytes]) -> None:
+    if form is Format.arrow:
+        with pa.ipc.new_stream(file, rows.schema) as stream:
+            stream.write_table(rows)
+    elif form is Format.parquet:
+        pq.write_table(rows, file)
+    elif form is Format.table:
+        file.write(f"{pl.from_arrow(rows)}\n".encode())
+    else:
+        _copy(rows, _COPY[form], file)
+
+
+def _copy(rows: pa.Table, options: str, file: IO[bytes]) -> None:
+    """Let the engine write text: it knows lists, blobs and times."""
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as con:
+        path = Path(folder) / "rows"
+        con.register("rows", rows)
+        con.execute(f"COPY rows TO '{path.as_posix()}' ({options})")
+        with path.open("rb") as written:
+            shutil.copyfileobj(written, file)

@@ -1,0 +1,146 @@
+"""Tables as polars frames and activations as numpy matrices, read from the files directly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from neuronmap_sql.errors import UnknownNameError, UsageError
+from neuronmap_sql.numerics.blocks import decode, read_matrix
+from neuronmap_sql.warehouse.names import decode as decode_name
+from neuronmap_sql.warehouse.names import encode
+from neuronmap_sql.warehouse.schema import arrow_schema
+from neuronmap_sql.warehouse.staging import Partition
+from neuronmap_sql.warehouse.store import Store
+
+__all__ = ["Matrix", "matrix", "table"]
+
+_BATCH_ROWS = 1024
+
+
+class Matrix(NamedTuple):
+    """All values of one site and layer."""
+
+    tok: NDArray[np.int64]
+    """Token of each row, shape [tokens], ascending: joins to table tokens."""
+    values: NDArray[np.float16]
+    """Activations, shape [tokens, neurons]; NaN where the model gave no storable number."""
+
+
+def table(root: str | Path, name: str) -> pl.LazyFrame:
+    """Return a table as a LazyFrame over its Parquet files.
+
+    `docs` has the label columns of all datasets, NULL where a dataset lacks one.
+
+    Raises:
+        StoreError: `root` is not a warehouse.
+        UnknownNameError: no such table.
+    """
+    arrow_schema(name)
+    runs = Store.open(root).root / "runs"
+    files = sorted(path for run in _folders(runs) for path in (run / name).rglob("*.parquet"))
+    frames = [pl.scan_parquet(path, glob=False, hive_partitioning=False) for path in files]
+    frame = pl.concat(frames, how="diagonal_relaxed")
+    if name == "sites":
+        return frame.sort("run").unique(["model", "site", "layer"], keep="first")
+    return frame
+
+
+def matrix(
+    root: str | Path,
+    model: str,
+    layer: int,
+    site: str = "mlp",
+    dataset: str | None = None,
+    out: NDArray[np.float16] | None = None,
+) -> Matrix:
+    """Return all values of one site and layer, from token_matrices or activations.
+
+    Args:
+        root: the warehouse folder.
+        model: model, or model@revision.
+        layer: layer.
+        site: site.
+        dataset: may be left out when there is but one.
+        out: memory to fill, C-contiguous float16, [tokens, neurons] for token_matrices and
+            [neurons, tokens] for activations (the result is then a view with axes swapped).
+
+    Raises:
+        UnknownNameError: no values of that model, site, layer and dataset were kept.
+        UsageError: several datasets, and none is named; `out` has another shape.
+        StoreError: `root` is not a warehouse, or blocks are missing.
+    """
+    runs = Store.open(root).root / "runs"
+    for name in ("token_matrices", "activations"):
+        data = dataset or _only_dataset(runs, name, model)
+        inner = Partition(model, data, site, layer).path if data else None
+        files = [path for run in _folders(runs) if inner for path in _files(run / name / inner)]
+        if files:
+            read = _from_tokens if name == "token_matrices" else _from_blocks
+            return read(files, out)
+    raise UnknownNameError(
+        f"no values kept of model {model!r}, site {site!r}, layer {layer}"
+        f"{f', dataset {dataset!r}' if dataset else ''}: `SELECT DISTINCT model, dataset, site, "
+        "layer FROM activations` lists them; ingest with `--keep activations` keeps them"
+    )
+
+
+def _from_tokens(files: list[Path], out: NDArray[np.float16] | None) -> Matrix:
+    rows = sum(pq.read_metadata(path).num_rows for path in files)
+    toks: list[NDArray[np.int64]] = []
+    filled, values = 0, out
+    for batch in _batches(files, ["tok", "vals"]):
+        block = decode(batch.column("vals")).reshape(len(batch), -1)
+        values = np.empty((rows, block.shape[1]), np.float16) if values is None else values
+        _check_shape(values, (rows, block.shape[1]))
+        values[filled : filled + len(batch)] = block
+        toks.append(batch.column("tok").to_numpy())
+        filled += len(batch)
+    if values is None:
+        return Matrix(np.empty(0, np.int64), np.empty((0, 0), np.float16))
+    return Matrix(np.concatenate(toks), values)
+
+
+def _from_blocks(files: list[Path], out: NDArray[np.float16] | None) -> Matrix:
+    shape = pa.Table.from_batches(_batches(files, ["neuron", "first_tok", "n"]))
+    ends = shape["first_tok"].to_numpy() + shape["n"].to_numpy()
+    tokens, neurons = int(ends.max()), int(shape["neuron"].to_numpy().max()) + 1
+    if out is not None:
+        _check_shape(out, (neurons, tokens))
+    values = read_matrix(_batches(files, ["first_tok", "vals"]), neurons, tokens, out)
+    return Matrix(np.arange(tokens), values)
+
+
+def _batches(files: list[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    for path in files:
+        with pq.ParquetFile(path) as source:
+            yield from source.iter_batches(_BATCH_ROWS, columns=columns)
+
+
+def _check_shape(out: NDArray[np.float16], shape: tuple[int, int]) -> None:
+    if out.shape != shape or out.dtype != np.float16 or not out.flags.c_contiguous:
+        raise UsageError(f"out must be C-contiguous float16 of shape {list(shape)}")
+
+
+def _only_dataset(runs: Path, name: str, model: str) -> str | None:
+    inner = Path(name, f"model={encode(model, 'model')}")
+    found = {path.name for run in _folders(runs) for path in _folders(run / inner)}
+    datasets = sorted(decode_name(part.removeprefix("dataset=")) for part in found)
+    if len(datasets) > 1:
+        raise UsageError(f"values of several datasets are kept, name one: {', '.join(datasets)}")
+    return datasets[0] if datasets else None
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
