@@ -118,7 +118,7 @@ class Warehouse:
         """
         return execute(self.connection, query, params)
 
-    def query(self, name: str, **params: object) -> Result:
+    def query(self, name: str, /, **params: object) -> Result:
         """Run a named query.
 
         Raises:

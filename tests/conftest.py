@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from demo_recipes import demo_recipe
+
 from neuronmap_sql.content import folder
 from neuronmap_sql.ingest.pipeline import Ingested, ingest
 from neuronmap_sql.ingest.recipe import TABLES

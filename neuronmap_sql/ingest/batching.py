@@ -1,4 +1,4 @@
-"""Cut a dataset's windows into shards of whole documents, and shards into batches of like length."""
+"""Cut windows into shards of whole documents, and shards into batches of like length."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def make_batch(windows: Windows, numbers: Indices, device: torch.device) -> Batc
 def batch_tokens(info: ModelInfo, hooks: list[Hook], device: torch.device) -> int:
     """Choose the positions of a batch from the memory that is free now.
 
-    A position takes about 24 residual-stream and 8 MLP vectors of a layer in the forward pass, and the
-    reducers' copies of one hook. On a CPU more than 4,096 positions bring nothing: they leave
+    A position takes about 24 residual-stream and 8 MLP vectors of a layer in the forward pass,
+    and the reducers' copies of one hook. On a CPU more than 4,096 positions bring nothing: they leave
     the cache; on a GPU 65,536 fill it.
     """
     widest = max((hook.width for hook in hooks), default=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -228,7 +227,7 @@ class Extraction:
         path = self.staging.state("reducers")
         part = path.with_name(path.name + ".part")
         save_file(tensors or {"none": torch.zeros(1)}, part, {"where": json.dumps(where)})
-        os.replace(part, path)
+        part.replace(path)
         _log.info("state saved after shard %d", self._next_shard)
 
     def _restore(self) -> None:

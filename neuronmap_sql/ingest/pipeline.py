@@ -49,6 +49,9 @@ __all__ = ["Ingested", "Job", "ingest", "prepare", "work_of"]
 
 _log = logging.getLogger(__name__)
 
+_UNBOUNDED_CONTEXT = 1024
+"""Window of models whose positions have no bound (T5, BLOOM), unless the recipe sets one."""
+
 _TABLES = {
     "stats": ("neuron_stats", "layer_stats"),
     "top": ("top_activations",),
@@ -172,7 +175,7 @@ def prepare(recipe: Recipe, reporter: Reporter) -> Job:
             meter.advance(done - seen)
             seen = done
 
-        context = loaded.info.context or 0
+        context = loaded.info.context or _UNBOUNDED_CONTEXT
         tokenization = tokenize(documents, loaded.tokenizer, recipe.data, context, step)
     for note in tokenization.notes:
         reporter.say(f"{recipe.data.name}: {note}")

@@ -23,7 +23,7 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Revision of the working directory's checkout, `+dirty` if it was changed; None without one."""
+    """Revision of the working directory's checkout, `+dirty` if changed; None without one."""
     try:
         revision = _git("rev-parse", "HEAD")
         return revision + ("+dirty" if _git("status", "--porcelain") else "")

@@ -1,4 +1,4 @@
-"""Read a recipe (TOML) into settings, with errors that name file and key; write settings as TOML."""
+"""Read a recipe (TOML) into settings, with errors that name file and key; write it back."""
 
 from __future__ import annotations
 

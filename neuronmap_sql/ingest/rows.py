@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -153,7 +154,7 @@ def sample_rows(
     random = np.random.default_rng((seed, place.layer))
     picks = [
         np.sort(random.permutation(np.arange(low, high))[: keep.samples_per_bin])
-        for low, high in zip(bounds, bounds[1:], strict=False)
+        for low, high in pairwise(bounds.tolist())
     ]
     sizes = [len(pick) for pick in picks]
     # NaN sort last: a neuron with some of them spreads its ranks over the finite values.
@@ -162,7 +163,7 @@ def sample_rows(
     ranks = np.concatenate(picks)[:, None] * finite[None, :] // max(sampled, 1)
     at = np.take_along_axis(order, ranks, axis=0).T
     value = np.take_along_axis(found.sample.T, at, axis=1)
-    columns = {
+    columns: dict[str, object] = {
         "neuron": np.repeat(np.arange(neurons, dtype=np.int32), at.shape[1]),
         "bin": np.tile(np.repeat(np.arange(keep.sample_bins), sizes), neurons).astype(np.int32),
         "rank": np.tile(np.concatenate([np.arange(n) + 1 for n in sizes]), neurons).astype(

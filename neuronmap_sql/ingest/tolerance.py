@@ -27,14 +27,18 @@ def measure_tolerance(
 
     Returns:
         The largest absolute difference at any hook, over the standard deviation of that hook's
-        float32 values; NaN if nothing finite could be compared.
+        float32 values; NaN if nothing finite could be compared, or a float32 copy of the model
+        does not fit in memory beside it.
     """
     chosen = _choose(windows, seed)
-    batched = _values(model, hooks, chosen, device, together=True)
-    exact = model
-    if any(p.dtype != torch.float32 for p in model.parameters()):
-        exact = copy.deepcopy(model).float()
-    single = _values(exact, hooks, chosen, device, together=False)
+    try:
+        batched = _values(model, hooks, chosen, device, together=True)
+        exact = model
+        if any(p.dtype != torch.float32 for p in model.parameters()):
+            exact = copy.deepcopy(model).float()
+        single = _values(exact, hooks, chosen, device, together=False)
+    except torch.OutOfMemoryError:
+        return float("nan")  # the ingest itself may still do, with the copy gone
     found = (_difference(one, other) for one, other in zip(single, batched, strict=True))
     return max((each for each in found if np.isfinite(each)), default=float("nan"))
 

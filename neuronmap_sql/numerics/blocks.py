@@ -33,9 +33,16 @@ __all__ = [
 ]
 
 BLOCK_TOKENS = 4096
+"""Tokens of a block. 1,024 reads a matrix 1.7 times slower and writes at 0.7 of the speed; longer
+blocks change no question by more than the noise, and their zone maps prune less."""
 ROW_GROUP_BYTES = 4 << 20
+"""Values of a row group, the unit of reading. 1 MB reads one neuron 1.6 times slower, since the
+footer has four times the row groups; 8 MB as much, since twice as many neurons come with it."""
 COMPRESSION = "NONE"
+"""Codec of `vals`. zstd takes 14 % off the bytes, but reads a neuron 3 times and a matrix 5 times
+slower; byte planes (high bytes with zstd) take 22 % off at the same price; lz4 takes nothing."""
 STRIPE_BYTES = 64 << 20
+"""Values turned around at once, which bounds the memory."""
 
 SCHEMA = pa.schema(
     [

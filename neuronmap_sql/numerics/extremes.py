@@ -18,6 +18,8 @@ MAX_TOKENS = 2**32 - 1
 
 _LOW32 = 0xFFFFFFFF
 _EMPTY = torch.iinfo(torch.int64).min
+_MANY = 0.25
+"""Share of values from which on a merge of all is cheaper than one of those that may enter."""
 
 
 class Extremes:
@@ -26,7 +28,8 @@ class Extremes:
     def __init__(self, neurons: int, k: int, *, lowest: bool, device: torch.device | str) -> None:
         self.lowest = lowest
         self.keys = torch.full((neurons, k), _EMPTY, dtype=torch.int64, device=device)
-        self._threshold = torch.full((neurons,), -torch.inf, device=device)
+        self._nothing = torch.inf if lowest else -torch.inf
+        self._threshold = torch.full((neurons,), self._nothing, device=device)
         self._waiting: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._waiting_count = 0
 
@@ -35,27 +38,25 @@ class Extremes:
 
         NaN never enters; infinities must have been taken out.
         """
-        signed = -values if self.lowest else values
-        passing = signed >= self._threshold
-        share = int(passing.sum()) / max(passing.numel(), 1)
-        if share > 0.02:
+        bound = self._threshold
+        passing = values <= bound if self.lowest else values >= bound
+        if _share(passing) > _MANY:
             # Ties with the threshold (a ReLU's zeros): only an earlier token may displace one.
-            earlier = tok[:, None] < self._threshold_tok()
-            passing = (signed > self._threshold) | (passing & earlier)
-            share = int(passing.sum()) / passing.numel()
-        if share > 0.02:
-            self._merge_dense(signed, tok)
-            return
+            passing &= (values != bound) | (tok[:, None] < self._threshold_tok())
+            if _share(passing) > _MANY:
+                self._merge_dense(-values if self.lowest else values, tok)
+                return
         row, neuron = passing.nonzero(as_tuple=True)
-        self._waiting.append((neuron, _keys(signed[row, neuron], tok[row])))
+        found = values[row, neuron]
+        self._waiting.append((neuron, _keys(-found if self.lowest else found, tok[row])))
         self._waiting_count += len(neuron)
         if self._waiting_count > self.keys.numel() // 2:
             self.settle()
 
-    def settle(self) -> None:
-        """Merge what waits into `keys`, which are then sorted from first rank to last."""
+    def settle(self) -> torch.Tensor:
+        """Merge what waits into `keys` and return them, sorted from first rank to last."""
         if not self._waiting:
-            return
+            return self.keys
         neurons, k = self.keys.shape
         own = torch.arange(neurons, device=self.keys.device).repeat_interleave(k)
         neuron = torch.cat([own, *(n for n, _ in self._waiting)])
@@ -67,11 +68,11 @@ class Extremes:
         first = counts.cumsum(0) - counts
         rank = torch.arange(len(order), device=order.device) - first[neuron[order]]
         self._set(keys[order[rank < k]].reshape(neurons, k))
+        return self.keys
 
     def result(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return values and tokens [neurons, k] from rank 1 on; token -1 where there is no value."""
-        self.settle()
-        keys = self.keys.cpu()
+        keys = self.settle().cpu()
         value = _value(keys)
         # Adding zero: the lowest value of a ReLU is 0.0, not -0.0.
         value = 0.0 - value if self.lowest else value
@@ -93,7 +94,8 @@ class Extremes:
     def _set(self, keys: torch.Tensor) -> None:
         self.keys = keys
         last = keys[:, -1]
-        self._threshold = torch.where(last == _EMPTY, -torch.inf, _value(last))
+        value = -_value(last) if self.lowest else _value(last)
+        self._threshold = torch.where(last == _EMPTY, self._nothing, value)
 
     def _threshold_tok(self) -> torch.Tensor:
         last = self.keys[:, -1]
@@ -111,3 +113,7 @@ def _keys(values: torch.Tensor, tok: torch.Tensor) -> torch.Tensor:
 def _value(keys: torch.Tensor) -> torch.Tensor:
     bits = (keys >> 32).int()
     return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).view(torch.float32)
+
+
+def _share(passing: torch.Tensor) -> float:
+    return int(passing.sum()) / max(passing.numel(), 1)

@@ -31,7 +31,7 @@ def bin_codes(values: torch.Tensor) -> torch.Tensor:
 def add_to_histogram(
     counts: torch.Tensor, values: torch.Tensor, where: torch.Tensor | None = None
 ) -> None:
-    """Add float32 `values` [tokens, neurons], `where` they count, to int32 `counts` [neurons, 1024].
+    """Add float32 `values` [tokens, neurons], `where` they count, to `counts` [neurons, 1024].
 
     Without `where` every value must be finite.
     """

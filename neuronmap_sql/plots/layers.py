@@ -13,12 +13,12 @@ from neuronmap_sql.queries.run import run
 __all__ = ["layers_chart"]
 
 _PANELS = {
-    "fraction_active": ("values above zero", ".0%"),
-    "rms": ("root mean square", "~g"),
-    "mean_kurtosis": ("mean kurtosis (Gaussian: 3)", "~g"),
-    "mean_skewness": ("mean skewness", "~g"),
-    "max": ("largest value", "~g"),
-    "dead_fraction": ("neurons never above zero", ".1~%"),
+    "fraction_active": ("values above zero", "~%"),
+    "rms": ("root mean square", "~r"),
+    "mean_kurtosis": ("mean kurtosis (Gaussian: 3)", "~r"),
+    "mean_skewness": ("mean skewness", "~r"),
+    "max": ("largest value", "~r"),
+    "dead_fraction": ("neurons never above zero", "~%"),
 }
 _COLUMNS = 3
 

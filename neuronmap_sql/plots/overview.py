@@ -20,9 +20,9 @@ _WIDTH = 760
 _DEPTH_COLOURS = alt.Scale(scheme=alt.SchemeParams(name="viridis", extent=[0, 0.9]))
 _MEASURES = {
     "fraction_active": ("fraction active", ".0%"),
-    "log10_kurtosis": ("kurtosis, log10 (Gaussian: 0.48)", ".1f"),
-    "in_out_cosine": ("cosine of input and output weights", ".1f"),
-    "vocab_kurtosis": ("kurtosis over the vocabulary", ".1f"),
+    "log10_kurtosis": ("kurtosis, log10 (Gaussian: 0.48)", "~r"),
+    "in_out_cosine": ("cosine of input and output weights", "~r"),
+    "vocab_kurtosis": ("kurtosis over the vocabulary", "~r"),
 }
 
 
@@ -75,7 +75,7 @@ def _scatter(neurons: pl.DataFrame, peaked: pl.DataFrame) -> alt.LayerChart:
         "x": alt.X("fraction_active:Q", title="fraction active, P(x > 0)").axis(format=".0%"),
         "y": alt.Y(
             "kurtosis:Q", title="kurtosis (log)", scale=alt.Scale(type="log", nice=False, padding=8)
-        ).axis(tickCount=6, format="~g"),
+        ).axis(tickCount=6, format="~r"),
     }
     points = (
         alt.Chart(
@@ -90,12 +90,10 @@ def _scatter(neurons: pl.DataFrame, peaked: pl.DataFrame) -> alt.LayerChart:
             tooltip=["layer:Q", "neuron:Q", "fraction_active:Q", "kurtosis:Q"],
         )
     )
-    labels = (
-        alt.Chart(data(_labels(peaked)))
-        .mark_text(align="left", dx=6, fontSize=10)
-        .encode(**axes, text="name:N")
-    )
-    return alt.layer(points, labels).properties(width=_WIDTH, height=300)
+    marked = alt.Chart(data(_labels(peaked))).encode(**axes)
+    rings = marked.mark_point(size=50, color="black", strokeWidth=1)
+    labels = marked.mark_text(align="left", dx=7, fontSize=10).encode(text="name:N")
+    return alt.layer(points, rings, labels).properties(width=_WIDTH, height=300)
 
 
 def _labels(peaked: pl.DataFrame) -> pl.DataFrame:
@@ -128,9 +126,9 @@ def _heat_map(bars: pl.DataFrame, name: str) -> alt.Chart:
             ),
             y=alt.Y("bar_from:Q", scale=alt.Scale(zero=False, nice=False), axis=axis),
             y2="bar_to:Q",
-            color=alt.Color("share:Q", scale=alt.Scale(scheme="blues"), title=None).legend(
-                format=".0%", gradientLength=150
-            ),
+            color=alt.Color(
+                "share:Q", scale=alt.Scale(scheme="blues", type="sqrt", domainMin=0), title=None
+            ).legend(format=".0%", gradientLength=150),
             tooltip=["layer:O", "bar_from:Q", "bar_to:Q", alt.Tooltip("share:Q", format=".2%")],
         )
         .properties(width=280, height=180)

@@ -19,6 +19,7 @@ from neuronmap_sql.warehouse.names import encode
 from neuronmap_sql.warehouse.schema import arrow_schema
 from neuronmap_sql.warehouse.staging import Partition
 from neuronmap_sql.warehouse.store import Store
+from neuronmap_sql.warehouse.views import columns_differ
 
 __all__ = ["Matrix", "matrix", "table"]
 
@@ -46,9 +47,10 @@ def table(root: str | Path, name: str) -> pl.LazyFrame:
     arrow_schema(name)
     runs = Store.open(root).root / "runs"
     files = sorted(path for run in _folders(runs) for path in (run / name).rglob("*.parquet"))
-    frames = [pl.scan_parquet(path, glob=False, hive_partitioning=False) for path in files]
-    frame = pl.concat(frames, how="diagonal_relaxed")
-    if name == "sites":
+    groups = [[path] for path in files] if columns_differ(runs.parent, name) else [files]
+    scans = [pl.scan_parquet(group, glob=False, hive_partitioning=False) for group in groups]
+    frame = pl.concat(scans, how="diagonal_relaxed")
+    if name == "sites":  # as the view does
         return frame.sort("run").unique(["model", "site", "layer"], keep="first")
     return frame
 

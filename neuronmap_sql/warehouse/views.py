@@ -25,6 +25,7 @@ from neuronmap_sql.warehouse.schema import (
 
 __all__ = [
     "EMPTY_RUN",
+    "columns_differ",
     "create_catalog",
     "create_macros",
     "create_movable_catalog",
@@ -63,6 +64,14 @@ def write_empty_run(root: Path) -> None:
             with whole(_empty_folder(root, table) / f"{len(files)}.parquet") as part:
                 empty = arrow_schema(table).empty_table()
                 pq.write_table(empty, part, **parquet_options(table))
+
+
+def columns_differ(root: Path, table: str) -> bool:
+    """Whether a table's files must be matched by column names, which opens every footer.
+
+    `docs` has labels, and a table may have been declared otherwise when older runs were written.
+    """
+    return table == "docs" or len(_empty_files(root, table)) > 1
 
 
 def create_catalog(con: duckdb.DuckDBPyConnection, root: Path) -> None:
@@ -118,13 +127,7 @@ def _view(con: duckdb.DuckDBPyConnection, root: Path, table: str, path: str) -> 
 
 
 def _options(root: Path, table: str) -> str:
-    """Return how files are matched with columns.
-
-    By name where they differ: `docs` has labels, and a table may have been declared otherwise
-    when older runs were written. That opens the footer of every file, so not where they agree.
-    """
-    by_name = table == "docs" or len(_empty_files(root, table)) > 1
-    options = ["union_by_name = true"] if by_name else []
+    options = ["union_by_name = true"] if columns_differ(root, table) else []
     options += [_HIVE] if table in PARTITIONED else []
     return ", ".join(options) or "hive_partitioning = false"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from brute_force import BruteForce, brute_force, texts_of
+
 from neuronmap_sql.content import folder
 from neuronmap_sql.warehouse.connect import connect
 

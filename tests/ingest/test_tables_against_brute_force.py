@@ -15,11 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from brute_force import BruteForce
+from scipy import stats
+from transformers import AutoTokenizer
+
 from neuronmap_sql.ingest.pipeline import Ingested
 from neuronmap_sql.numerics.bins import BINS, edges
 from neuronmap_sql.warehouse.connect import connect
-from scipy import stats
-from transformers import AutoTokenizer
 
 PLACES = [(site, layer) for site in ("mlp", "resid_post") for layer in range(4)]
 FOUR_PLACES = [("mlp", 0), ("mlp", 3), ("resid_post", 1), ("resid_post", 3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from neuronmap_sql.numerics.bins import BINS, HALF, RELATIVE_WIDTH, bin_of, edges
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)

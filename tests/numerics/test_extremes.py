@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from neuronmap_sql.numerics.extremes import MAX_TOKENS, Extremes
 
 Array = npt.NDArray[np.float32]

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+
 from neuronmap_sql.numerics.bins import BINS, RELATIVE_WIDTH, bin_of, edges
 from neuronmap_sql.numerics.histogram import (
     add_to_histogram,

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from neuronmap_sql.numerics.moments import Moments, central_moments, power_sums
 from scipy import stats
+
+from neuronmap_sql.numerics.moments import Moments, central_moments, power_sums
 
 Array = npt.NDArray[np.float32]
 RNG = np.random.default_rng(7)

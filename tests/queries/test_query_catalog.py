@@ -9,13 +9,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from row_fixtures import database
 
 from neuronmap_sql.errors import QueryError, UnknownNameError, UsageError
 from neuronmap_sql.queries.catalog import load, queries, read
 from neuronmap_sql.queries.run import run
 from neuronmap_sql.queries.values import written
 from neuronmap_sql.warehouse.schema import create_tables
-from tests.queries.fixtures import database
 
 GOOD = """\
 -- How many?

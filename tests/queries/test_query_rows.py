@@ -6,10 +6,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from row_fixtures import ROWS, Case, close, database, expected, read_cases
 
 from neuronmap_sql.queries.catalog import load, queries
 from neuronmap_sql.queries.run import run
-from tests.queries.fixtures import ROWS, Case, close, database, expected, read_cases
 
 FILES = sorted(ROWS.glob("*/*.toml"))
 CASES = [

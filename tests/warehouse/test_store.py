@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from small_warehouse import ROW, add_activations, add_documents, add_weights, fi
 
 from neuronmap_sql.errors import StoreError, UnknownNameError, UsageError
 from neuronmap_sql.warehouse import commit
+from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.files import sha256
 from neuronmap_sql.warehouse.manifest import Key
 from neuronmap_sql.warehouse.schema import arrow_schema
@@ -149,6 +151,29 @@ def test_one_process_at_a_time_stages_a_run(store: Store) -> None:
             pass
     with store.stage("tokens-1"):
         pass
+
+
+def test_many_writers_at_once_lose_nothing(store: Store) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        runs = set(pool.map(lambda name: add_documents(store, name), "abcdefgh"))
+    assert set(store.run_ids()) == runs
+    assert len(runs) == 8
+    texts = connect(store.root).sql("SELECT count(DISTINCT dataset) FROM docs").fetchall()
+    assert texts == [(8,)]
+
+
+def test_of_two_writers_of_one_name_one_is_refused(store: Store) -> None:
+    def write(tokenizer: str) -> str:
+        try:
+            return add_documents(store, "d", tokenizer)
+        except UsageError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(write, "abcd"))
+    (run,) = store.run_ids()
+    assert answers.count(run) == 1
+    assert sum(f"run {run} already holds" in answer for answer in answers) == 3
 
 
 def test_unfinished_work_is_found_again_and_can_be_dropped(store: Store) -> None:

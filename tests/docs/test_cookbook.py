@@ -1,0 +1,80 @@
+"""Every block of the cookbook runs, in the order of the page, and answers something."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from neuronmap_sql.warehouse.connect import configure_connection, connect
+from neuronmap_sql.warehouse.schema import table_names
+from neuronmap_sql.warehouse.views import create_macros
+
+PAGE = Path(__file__).parents[2] / "docs" / "cookbook.md"
+RECIPES = re.findall(r"^## (.+?)\n(?:(?!^## ).)*?^```sql\n(.+?)^```", PAGE.read_text(), re.M | re.S)
+MODELS = (("demo-a", "NULL"), ("demo-a@step100", "100"), ("demo-b", "NULL"))
+LARGE = {"activations", "token_matrices", "vectors", "firings"}
+
+
+def copied(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A database with the demo's tables, its one model under the names that the page uses."""
+    con = duckdb.connect()
+    for table in table_names():
+        rows = source.sql(f"FROM {table}").to_arrow_table()
+        con.register("rows", rows)
+        changed = []
+        for model, step in MODELS[:1] if table in LARGE else MODELS:
+            values = {"model": f"'{model}'", "name": f"'{model.split('@')[0]}'", "step": step}
+            wanted = values if table == "models" else {"model": values["model"]}
+            parts = [
+                f"{value} AS {name}" for name, value in wanted.items() if name in rows.column_names
+            ]
+            changed.append(
+                f"SELECT * REPLACE ({', '.join(parts)}) FROM rows" if parts else "FROM rows"
+            )
+        con.execute(f"CREATE TABLE {table} AS " + " UNION ".join(changed))
+        con.unregister("rows")
+    create_macros(con, "macros")
+    return con
+
+
+@pytest.fixture(scope="module")
+def plain(demo_warehouse: Path) -> duckdb.DuckDBPyConnection:
+    """What a stock shell has: tables and macros, no function of ours."""
+    return copied(connect(demo_warehouse, udfs=False))
+
+
+@pytest.fixture(scope="module")
+def full(demo_warehouse: Path) -> duckdb.DuckDBPyConnection:
+    return configure_connection(copied(connect(demo_warehouse, udfs=False)))
+
+
+def test_the_page_has_questions_with_one_block_each() -> None:
+    text = PAGE.read_text()
+    assert len(RECIPES) >= 20
+    assert len(RECIPES) == text.count("\n## ") == text.count("```sql")
+    assert all(question.endswith("?") for question, _ in RECIPES)
+
+
+@pytest.mark.parametrize(("question", "sql"), RECIPES, ids=[question for question, _ in RECIPES])
+def test_it_answers(
+    question: str, sql: str, request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    con = request.getfixturevalue("full" if "py." in sql else "plain")
+    result = con.sql(sql)
+    if sql.startswith("COPY"):
+        assert len((tmp_path / "neurons.csv").read_text().splitlines()) > 100
+    else:
+        assert result.to_arrow_table().num_rows > 0
+
+
+def test_those_that_need_python_fail_without_it(plain: duckdb.DuckDBPyConnection) -> None:
+    needy = [sql for _, sql in RECIPES if "py." in sql]
+    assert len(needy) == 3
+    for sql in needy:
+        with pytest.raises(duckdb.Error):
+            plain.sql(sql)
