@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Warehouse", "create", "open"]
 
 
-def open(path: str | Path) -> Warehouse:  # noqa: A001 - `nm.open(...)` is how it is read
+def open(path: str | Path) -> Warehouse:
     """Open a warehouse that exists.
 
     Raises:
@@ -44,11 +45,16 @@ def create(path: str | Path) -> Warehouse:
 
 
 class Warehouse:
-    """A warehouse: ask it with SQL, named queries, frames and matrices; add to it with recipes."""
+    """A warehouse: ask it with SQL, named queries, frames and matrices; add to it with recipes.
+
+    Several threads may ask at once: each has a connection of its own to the same tables.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._lock = threading.Lock()
         self._con: duckdb.DuckDBPyConnection | None = None
+        self._cursors = threading.local()
 
     @property
     def path(self) -> Path:
@@ -57,16 +63,21 @@ class Warehouse:
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The DuckDB connection with tables, macros and UDFs; one cursor a thread."""
-        if self._con is None:
-            self._con = connect(self.path)
-        return self._con
+        """This thread's DuckDB connection, with tables, macros and UDFs."""
+        if not hasattr(self._cursors, "con"):
+            with self._lock:
+                if self._con is None:
+                    self._con = connect(self.path)
+                self._cursors.con = self._con.cursor()
+        con: duckdb.DuckDBPyConnection = self._cursors.con
+        return con
 
     def close(self) -> None:
-        """Close the connection; the next question opens another."""
-        if self._con is not None:
-            self._con.close()
-            self._con = None
+        """Let the connections go; the next question opens new ones."""
+        with self._lock:
+            if self._con is not None:
+                self._con.close()
+            self._con, self._cursors = None, threading.local()
 
     def __enter__(self) -> Warehouse:
         return self
@@ -179,24 +190,44 @@ class Warehouse:
         *,
         site: str = "mlp",
         side: Literal["highest", "lowest"] = "highest",
+        dataset: str | None = None,
     ) -> pl.DataFrame:
         """Return a neuron's highest or lowest values with their tokens in context.
 
+        Args:
+            model: value of the column `model`.
+            layer: layer index.
+            neuron: neuron.
+            k: at most as many values of each dataset; the recipe kept `top_k`.
+            site: site.
+            side: the largest values, or the smallest.
+            dataset: only this one; all, if left out.
+
         Returns:
-            Columns rank, value, token, context, doc, pos, tok, dataset; at most as many rows as the
-            recipe kept (`top_k`).
+            Columns dataset, rank, value, token, context, doc_id, doc, pos, tok; the token in the
+            context stands in [[ ]].
 
         Raises:
-            UnknownNameError: no such neuron is stored.
+            UnknownNameError: no such model or neuron is stored.
+            QueryError: there is no such side.
         """
-        values = {"model": model, "layer": layer, "neuron": neuron, "k": k, "site": site}
         found = self.sql(
-            "FROM top_tokens($model, $layer, $neuron, k := $k, site := $site, side := $side)",
-            {**values, "side": side},
-        ).pl()
-        if found.is_empty():
-            known = self.sql("SELECT DISTINCT model FROM top_activations").fetchall()
-            raise UnknownNameError.of(
-                "stored neuron", f"{model} {site} {layer}/{neuron}", [row[0] for row in known]
-            )
+            "FROM top_tokens($model, $layer, $neuron, k := $k, site := $site, side := $side,"
+            " dataset := $dataset)",
+            {"model": model, "layer": layer, "neuron": neuron, "k": k, "site": site,
+             "side": side, "dataset": dataset},
+        ).pl()  # fmt: skip
+        if found.is_empty() and k > 0:
+            self._refuse_unknown(model, f"{site} {layer}/{neuron}")
         return found
+
+    def _refuse_unknown(self, model: str, neuron: str) -> None:
+        """Say whether the model or the neuron of it has no stored values."""
+        rows = self.sql("SELECT DISTINCT model FROM top_activations").fetchall()
+        known = [row[0] for row in rows]
+        if model not in known:
+            raise UnknownNameError.of("stored model", model, known)
+        raise UnknownNameError(
+            f"no top activations of {model} {neuron} are stored: `SELECT DISTINCT dataset, site,"
+            " layer FROM top_activations` says what is; `--keep top` keeps them"
+        )

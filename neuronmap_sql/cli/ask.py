@@ -44,10 +44,11 @@ def shell(
     with opened(warehouse) as wh:
         if program := None if python else find_duckdb():
             raise typer.Exit(subprocess.call(shell_command(wh.path, program)))
-        typer.echo("SQL, then Enter; an empty line or Ctrl-D ends.", err=True)
-        while text := _prompt():
+        typer.echo("One statement a line; Ctrl-D ends.", err=True)
+        while (text := _line()) is not None:
             try:
-                emit(wh.sql(text), Format.table)
+                if text:
+                    emit(wh.sql(text), Format.table)
             except NeuronMapError as error:
                 typer.echo(f"error: {error}", err=True)
 
@@ -92,8 +93,9 @@ def query(
         emit(wh.query(name, **values), form, output)
 
 
-def _prompt() -> str:
+def _line() -> str | None:
+    """Ask for a line; None at the end. The prompt is for people: piped SQL gets none."""
     try:
-        return input("neuronmap> ").strip()
+        return input("neuronmap> " if sys.stdin.isatty() else "").strip()
     except EOFError:
-        return ""
+        return None

@@ -9,6 +9,7 @@ import typer
 
 from neuronmap_sql.api import Warehouse
 from neuronmap_sql.api import open as open_warehouse
+from neuronmap_sql.errors import StoreError
 
 __all__ = ["WarehouseOption", "opened"]
 
@@ -21,5 +22,14 @@ WarehouseOption = Annotated[
 
 
 def opened(path: Path) -> Warehouse:
-    """Open the warehouse that a command asks."""
+    """Open the warehouse that a command asks.
+
+    Raises:
+        StoreError: it is none; says how to name one, where none was named.
+    """
+    if path == Path() and not (path / "init.sql").is_file():
+        raise StoreError(
+            "the current folder is not a warehouse: name one with -w FOLDER, or set"
+            " NEURONMAP_WAREHOUSE; `neuronmap init FOLDER` makes one"
+        )
     return open_warehouse(path)

@@ -11,8 +11,6 @@ import typer
 from neuronmap_sql.api import Warehouse, create
 from neuronmap_sql.cli.output import Format, emit
 from neuronmap_sql.content import folder
-from neuronmap_sql.plots.neuron import neuron_chart
-from neuronmap_sql.plots.save import save
 
 __all__ = ["demo"]
 
@@ -60,6 +58,9 @@ def _model(name: str) -> dict[str, object]:
 
 def _draw(wh: Warehouse) -> None:
     """Draw the neuron that is keenest on numbers."""
+    from neuronmap_sql.plots.neuron import neuron_chart  # late: altair takes a second
+    from neuronmap_sql.plots.save import save
+
     found = wh.query("neurons_of_pattern", model="demo-a", pattern=r"^\s*[0-9]+$", k=1).pl()
     layer, neuron = found.row(0, named=True)["layer"], found.row(0, named=True)["neuron"]
     chart = neuron_chart(wh.connection, "demo-a", layer, neuron)

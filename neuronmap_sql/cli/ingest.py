@@ -19,7 +19,9 @@ def ingest(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option("--to", "-t", envvar="NEURONMAP_WAREHOUSE", help="Warehouse; made if missing."),
+        typer.Option(
+            "--to", "-t", envvar="NEURONMAP_WAREHOUSE", help="Warehouse; made if missing."
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="model.source: folder, GGUF file or hub id.")
@@ -38,7 +40,9 @@ def ingest(
             "matrices,vectors."
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="model.device: auto, cpu, cuda, cuda:1.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="model.device: auto, cpu, cuda, cuda:1.")
+    ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="model.dtype: auto, float32, bfloat16, float16.")
     ] = None,
@@ -50,7 +54,8 @@ def ingest(
         bool, typer.Option("--replace", help="Put the run in the place of one of the same names.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what to expect: tokens, bytes, time, memory.")
+        bool,
+        typer.Option("--dry-run", help="Only say what to expect: tokens, bytes, time, memory."),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -58,6 +63,8 @@ def ingest(
 
     An interrupted ingest goes on where it stopped when the same command is given again.
     """
+    if to is None and not dry_run:
+        raise UsageError("say which warehouse: --to FOLDER, or set NEURONMAP_WAREHOUSE")
     overrides = {
         "model.source": model, "model.name": name, "model.revision": revision,
         "model.device": device, "model.dtype": dtype, "data.path": data, "data.text": text,
@@ -76,12 +83,10 @@ def ingest(
         wanted = [recipe_from_flags(given)]
         typer.echo(f"# the recipe that these flags amount to\n{to_toml(wanted[0])}", err=True)
     reporter = Reporter(show=not quiet)
-    if dry_run:
+    if to is None or dry_run:
         for recipe in wanted:
             typer.echo(estimate(recipe, reporter).text())
         return
-    if to is None:
-        raise UsageError("say which warehouse: --to FOLDER, or set NEURONMAP_WAREHOUSE")
     with create(to) as wh:
         for recipe in wanted:
             done = wh.ingest(recipe, replace=replace, progress=not quiet)

@@ -6,7 +6,6 @@ usage; they are mapped from errors here and nowhere else.
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
@@ -47,7 +46,8 @@ def main() -> None:
             f"error: {error}", style="red", markup=False, highlight=False
         )
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`); nothing more to say, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except SystemExit as end:
+        # Typer ends with 1 when the reader of our output has gone (`| head`); that is no failure.
+        if isinstance(end.__context__, BrokenPipeError):
+            sys.exit(0)
+        raise

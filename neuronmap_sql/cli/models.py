@@ -80,9 +80,7 @@ def layers(
     from neuronmap_sql.ingest.outline import hooks_of, proposal
     from neuronmap_sql.ingest.settings import ModelSettings
 
-    settings = ModelSettings(
-        source=name, revision=revision, trust_remote_code=trust_remote_code
-    )
+    settings = ModelSettings(source=name, revision=revision, trust_remote_code=trust_remote_code)
     if propose:
         typer.echo(proposal(settings))
         return

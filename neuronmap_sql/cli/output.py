@@ -42,6 +42,7 @@ OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")
 ]
 
+_BINARY = (Format.arrow, Format.parquet)
 _COPY = {
     Format.csv: "FORMAT csv, HEADER",
     Format.json: "FORMAT json, ARRAY",
@@ -53,13 +54,15 @@ def emit(result: Result, form: Format, output: Path | None = None) -> None:
     """Write a result to standard output or a file.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or bytes would go to a terminal.
     """
     rows = result.arrow()
     if output is None and form is Format.table:
         _show(rows)
         return
     if output is None:
+        if form in _BINARY and sys.stdout.isatty():
+            raise UsageError(f"--format {form} is not for a terminal: name a file with -o, or pipe")
         _write(rows, form, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
@@ -72,14 +75,19 @@ def emit(result: Result, form: Format, output: Path | None = None) -> None:
 
 def _show(rows: pa.Table) -> None:
     width = shutil.get_terminal_size((160, 40)).columns
+    typer.echo(_table(rows, _SHOWN, max(width, 80)))
+    if len(rows) > _SHOWN:
+        typer.echo(f"{len(rows):,} rows, {_SHOWN} shown: --format csv prints all", err=True)
+
+
+def _table(rows: pa.Table, most: int, width: int) -> str:
+    """Draw rows as a table; -1 for `most` and `width`: no bound."""
     with pl.Config(
-        tbl_rows=_SHOWN, tbl_cols=-1, tbl_width_chars=max(width, 80), fmt_str_lengths=100,
+        tbl_rows=most, tbl_cols=-1, tbl_width_chars=width, fmt_str_lengths=100,
         fmt_table_cell_list_len=6, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True,
         tbl_formatting="UTF8_FULL_CONDENSED", tbl_cell_numeric_alignment="RIGHT",
     ):  # fmt: skip
-        typer.echo(str(pl.from_arrow(rows)))
-    if len(rows) > _SHOWN:
-        typer.echo(f"{len(rows):,} rows, {_SHOWN} shown: --format csv prints all", err=True)
+        return str(pl.from_arrow(rows))
 
 
 def _write(rows: pa.Table, form: Format, file: IO[bytes]) -> None:
@@ -89,7 +97,7 @@ def _write(rows: pa.Table, form: Format, file: IO[bytes]) -> None:
     elif form is Format.parquet:
         pq.write_table(rows, file)
     elif form is Format.table:
-        file.write(f"{pl.from_arrow(rows)}\n".encode())
+        file.write(f"{_table(rows, -1, -1)}\n".encode())
     else:
         _copy(rows, _COPY[form], file)
 

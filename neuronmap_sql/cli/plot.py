@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import altair as alt
 import typer
 
 from neuronmap_sql.cli.common import WarehouseOption, opened
-from neuronmap_sql.plots.layers import layers_chart
-from neuronmap_sql.plots.neuron import neuron_chart
-from neuronmap_sql.plots.overview import overview_chart
-from neuronmap_sql.plots.save import save
+
+if TYPE_CHECKING:
+    import altair as alt
 
 __all__ = ["app"]
 
@@ -39,6 +37,8 @@ def neuron(
     k: Annotated[int, typer.Option(help="Tokens shown.")] = 20,
 ) -> None:
     """Draw a neuron: histogram of its activations, top tokens in context."""
+    from neuronmap_sql.plots.neuron import neuron_chart  # late: altair takes a second
+
     with opened(warehouse) as wh:
         chart = neuron_chart(wh.connection, model, layer, neuron, site=site, dataset=dataset, k=k)
         _save(chart, output)
@@ -53,6 +53,8 @@ def layers(
     dataset: DatasetOption = None,
 ) -> None:
     """Draw the statistics of layers over depth, one line a model."""
+    from neuronmap_sql.plots.layers import layers_chart
+
     with opened(warehouse) as wh:
         _save(layers_chart(wh.connection, *models, site=site, dataset=dataset), output)
 
@@ -66,10 +68,14 @@ def model(
     dataset: DatasetOption = None,
 ) -> None:
     """Draw a model's neurons: how peaked, how often active, layer by layer."""
+    from neuronmap_sql.plots.overview import overview_chart
+
     with opened(warehouse) as wh:
         _save(overview_chart(wh.connection, model, site=site, dataset=dataset), output)
 
 
 def _save(chart: alt.TopLevelMixin, paths: list[Path]) -> None:
+    from neuronmap_sql.plots.save import save
+
     for path in paths:
         typer.echo(save(chart, path))

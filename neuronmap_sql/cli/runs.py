@@ -10,6 +10,7 @@ import typer
 from neuronmap_sql.api import create
 from neuronmap_sql.cli.common import WarehouseOption, opened
 from neuronmap_sql.cli.output import Format, FormatOption, emit
+from neuronmap_sql.errors import UsageError
 
 __all__ = ["app", "init"]
 
@@ -35,7 +36,11 @@ def list_(
     form: FormatOption = Format.table,
 ) -> None:
     """List the runs of a warehouse; `runs show` and `runs drop` take one."""
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        source = context.get_parameter_source("warehouse")
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"write -w after `runs {context.invoked_subcommand}`")
+    else:
         with opened(warehouse) as wh:
             emit(wh.sql(_LIST), form)
             if unfinished := wh.store.unfinished():

@@ -103,8 +103,8 @@ def batch_tokens(info: ModelInfo, hooks: list[Hook], device: torch.device) -> in
     """Choose the positions of a batch from the memory that is free now.
 
     A position takes about 24 residual-stream and 8 MLP vectors of a layer in the forward pass,
-    and the reducers' copies of one hook. On a CPU more than 4,096 positions bring nothing: they leave
-    the cache; on a GPU 65,536 fill it.
+    and the reducers' copies of one hook. On a CPU more than 4,096 positions bring nothing: they
+    leave the cache; on a GPU 65,536 fill it.
     """
     widest = max((hook.width for hook in hooks), default=0)
     floats = 24 * (info.d_model or widest) + 8 * (info.d_mlp or widest) + 16 * widest

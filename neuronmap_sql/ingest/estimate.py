@@ -145,7 +145,10 @@ def _first(work: Work) -> Windows:
     count = min(max(count, 1), len(windows))
     end = windows.offsets[count]
     return Windows(
-        windows.input_ids[:end], windows.tok[:end], windows.offsets[: count + 1], windows.doc[:count]
+        windows.input_ids[:end],
+        windows.tok[:end],
+        windows.offsets[: count + 1],
+        windows.doc[:count],
     )
 
 

@@ -135,7 +135,7 @@ def _refuse_unknown(raw: dict[str, Any], kind: type, origin: str, prefix: str) -
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, dict):
                 raise RecipeError(f"{origin}: {key!r} must be a table: [{key}]")
-            _refuse_unknown(value, hints[key], origin, f"{key}.")  # type: ignore[arg-type]
+            _refuse_unknown(value, hints[key], origin, f"{key}.")
 
 
 def _explain(error: ValidationError, origin: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ class Spool:
 
     def __init__(self, path: Path, tokens: int, width: int) -> None:
         size = tokens * width * 2
-        mode = "r+" if path.exists() and path.stat().st_size == size else "w+"
+        mode: Literal["r+", "w+"] = "r+" if path.exists() and path.stat().st_size == size else "w+"
         self.values: npt.NDArray[np.float16] = np.memmap(
             path, dtype=np.float16, mode=mode, shape=(tokens, width)
         )

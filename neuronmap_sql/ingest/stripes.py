@@ -54,6 +54,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     ready = Barrier(threads + 1)
 
     def alone() -> None:
+        # Asked first, because a thread's first question sets it to what holds for all.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         ready.wait()
 

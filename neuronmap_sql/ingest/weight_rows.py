@@ -145,7 +145,7 @@ class _Vocabulary:
     def columns(self, w_out: Tensor, meter: Meter) -> Columns:
         unit = normalize(w_out, dim=1)
         parts = []
-        for chunk in unit.split(max(1, _CHUNK_VALUES // len(self.unit))):
+        for chunk in torch.split(unit, max(1, _CHUNK_VALUES // len(self.unit))):
             parts.append(self._chunk(chunk))
             meter.advance(len(chunk))
         return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
@@ -154,7 +154,7 @@ class _Vocabulary:
         cosines = self.unit @ unit.T
         shift = cosines.mean(0, dtype=torch.float64)
         sums = torch.zeros(4, len(unit), dtype=torch.float64, device=unit.device)
-        for tile in cosines.split(512):
+        for tile in torch.split(cosines, 512):
             sums += power_sums(tile, shift)
         count = np.full(len(unit), len(cosines), dtype=np.int64)
         moments = central_moments(count, shift.cpu().numpy(), sums.cpu().numpy())

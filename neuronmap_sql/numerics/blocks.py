@@ -37,9 +37,9 @@ BLOCK_TOKENS = 4096
 blocks change no question by more than the noise, and their zone maps prune less."""
 ROW_GROUP_BYTES = 4 << 20
 """Values of a row group, the unit of reading. 1 MB reads one neuron 1.6 times slower, since the
-footer has four times the row groups; 8 MB as much, since twice as many neurons come with it."""
+footer has four times the row groups; 8 MB up to 1.5 times: more neurons come with the one."""
 COMPRESSION = "NONE"
-"""Codec of `vals`. zstd takes 14 % off the bytes, but reads a neuron 3 times and a matrix 5 times
+"""Codec of `vals`. zstd takes 14 % off the bytes, but reads a neuron 3 times and a matrix 4 times
 slower; byte planes (high bytes with zstd) take 22 % off at the same price; lz4 takes nothing."""
 STRIPE_BYTES = 64 << 20
 """Values turned around at once, which bounds the memory."""

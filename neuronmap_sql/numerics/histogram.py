@@ -8,6 +8,8 @@ import torch
 
 from neuronmap_sql.numerics.bins import BINS, HALF, LOWEST_EXPONENT, RELATIVE_WIDTH, edges
 
+Array = npt.NDArray[np.float64]
+
 __all__ = ["add_to_histogram", "bin_codes", "histogram_quantiles", "quantile_error"]
 
 _MANTISSA_BITS = 23 - 4
@@ -68,7 +70,7 @@ def histogram_quantiles(
     below = np.floor(rank)
     lower = _order_statistics(counts, below, low, high)
     upper = _order_statistics(counts, np.ceil(rank), low, high)
-    out = lower + (upper - lower) * (rank - below)
+    out: Array = lower + (upper - lower) * (rank - below)
     out[total == 0] = np.nan
     return out
 
@@ -85,7 +87,8 @@ def quantile_error(low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.fl
         Magnitudes below 2^-16 share a bin: there the bound is 2^-16, absolute.
     """
     most = np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
-    return np.maximum(RELATIVE_WIDTH, most / edges()[-2] - 1)
+    bound: Array = np.maximum(RELATIVE_WIDTH, most / edges()[-2] - 1)
+    return bound
 
 
 def _order_statistics(
@@ -105,7 +108,8 @@ def _order_statistics(
     bounds = edges()
     start = np.maximum(bounds[at], low[:, None])
     end = np.minimum(bounds[at + 1], high[:, None])
-    return start + (end - start) * (rank - before + 0.5) / np.maximum(here, 1)
+    placed: Array = start + (end - start) * (rank - before + 0.5) / np.maximum(here, 1)
+    return placed
 
 
 assert RELATIVE_WIDTH == 2.0 ** -(23 - _MANTISSA_BITS)

@@ -87,7 +87,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, after: in
 
 @pytest.mark.parametrize(
     ("owner", "name", "after"),
-    [(SiteReducer, "update", 2), (SiteReducer, "update", 14), (Extraction, "_shard", 3),
+    [(SiteReducer, "update", 14), (Extraction, "_shard", 3),
      (Extraction, "_save", 0), (Extraction, "run", 0)],
 )  # fmt: skip
 def test_an_interrupted_ingest_goes_on_bit_for_bit(
@@ -252,7 +252,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "change", ["keep", "folding", pytest.param("documents", marks=pytest.mark.slow)]
+)
 def test_another_recipe_for_the_same_names_is_refused_before_any_work(
     make: Make, store: Store, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_model_that_gives_nothing_finite_has_no_tolerance(job: Job) -> None:
     assert np.isnan(found)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_batches_shards_or_the_order_of_documents(
     demo_model: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ RNG = np.random.default_rng(11)
 
 def brute(values: Array, tok: Ints, k: int, lowest: bool) -> tuple[Array, Ints]:
     """Values and tokens [neurons, k]: sort by value, then by token; token -1 for none."""
-    tokens, neurons = values.shape
+    neurons = values.shape[1]
     best, who = np.zeros((neurons, k), np.float32), np.full((neurons, k), -1)
     for neuron in range(neurons):
         x = values[:, neuron]
