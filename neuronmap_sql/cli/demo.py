@@ -14,8 +14,7 @@ from neuronmap_sql.content import folder
 
 __all__ = ["demo"]
 
-_SEEDS = ("demo-a", "demo-b")
-_STEPS = ("step100", "step400")
+_CHECKPOINTS = ("step100", "step400")
 _QUESTIONS: tuple[tuple[str, dict[str, object]], ...] = (
     ("layer_profile", {"model": "demo-a"}),
     ("checkpoint_drift", {"name": "demo-a"}),
@@ -35,14 +34,12 @@ def demo(
     began = time.monotonic()
     with create(to) as wh:
         recipe = folder("ingest") / "demo.toml"
-        for seed in _SEEDS:
-            wh.ingest(recipe, overrides=_model(seed))
-        for step in _STEPS:
-            wh.ingest(
-                recipe,
-                overrides=_model(f"demo-a-{step}")
-                | {"model.name": "demo-a", "model.revision": step, "keep.tables": ["stats"]},
-            )
+        wh.ingest(recipe, overrides=_model("demo-a"))
+        few = {"keep.tables": ["stats", "top", "samples", "weights"]}
+        wh.ingest(recipe, overrides=_model("demo-b") | few)
+        for step in _CHECKPOINTS:
+            source = _model(f"demo-a-{step}") | {"model.name": "demo-a", "model.revision": step}
+            wh.ingest(recipe, overrides=source | {"keep.tables": ["stats"]})
         for name, values in _QUESTIONS:
             said = " ".join(f"--param {key}='{value}'" for key, value in values.items())
             typer.echo(f"\n$ neuronmap query {name} {said} -w {to}")

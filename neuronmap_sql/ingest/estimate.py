@@ -13,18 +13,26 @@ from neuronmap_sql.ingest.extract import Extraction, Work
 from neuronmap_sql.ingest.pipeline import Job, prepare, work_of
 from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.settings import Recipe
+from neuronmap_sql.ingest.weight_rows import mlp_places
 from neuronmap_sql.ingest.windows import Windows
 from neuronmap_sql.numerics.bins import BINS
 from neuronmap_sql.warehouse.store import Store
 
 __all__ = ["Estimate", "estimate"]
 
-_STATS_BYTES = 1_500
+# Bytes on the disk, measured on the demo models and text.
+_STATS_BYTES = 700
 """Of one neuron in `neuron_stats`, mostly its histogram."""
-_RANKED_BYTES = 12
+_RANKED_BYTES = 9
 """Of one row of `top_activations` or `activation_samples`."""
-_FIRING_BYTES = 6
+_FIRING_BYTES = 4
 """Of one row of `firings`."""
+_WEIGHTS_BYTES = 100
+"""Of one neuron in `neuron_weights`, besides its output weights."""
+_TOKEN_BYTES = 11
+"""Of one row of `tokens`."""
+_TEXT_SHARE = 0.45
+"""Of the bytes of the texts, compressed."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +71,10 @@ class Estimate:
                 f"dataset    {self.dataset}: {self.documents:,} documents",
                 f"tokens     {self.tokens:,} counted, {self.positions:,} shown to the model",
                 f"recorded   {self.neurons:,} neurons at {self.hooks} places",
-                f"time       about {self.seconds:,.0f} s",
-                f"disk       about {self.disk_bytes / mega:,.0f} MB"
-                f" ({self.staging_bytes / mega:,.0f} MB more until it is committed)",
-                f"memory     about {self.memory_bytes / mega:,.0f} MB",
+                f"time       about {self.seconds:,.1f} s",
+                f"disk       about {self.disk_bytes / mega:,.1f} MB"
+                f" ({self.staging_bytes / mega:,.1f} MB more until it is committed)",
+                f"memory     about {self.memory_bytes / mega:,.1f} MB",
             ]
         )
 
@@ -91,7 +99,7 @@ def estimate(recipe: Recipe, reporter: Reporter) -> Estimate:
         neurons=neurons,
         hooks=len(job.hooks),
         seconds=seconds * positions,
-        disk_bytes=_disk(recipe, tokens, neurons, len(job.documents.table)),
+        disk_bytes=_shared(job) + _disk(recipe, tokens, neurons, len(job.documents.table)),
         staging_bytes=tokens * neurons * 2 if _spooled(recipe) else 0,
         memory_bytes=memory,
     )
@@ -99,6 +107,16 @@ def estimate(recipe: Recipe, reporter: Reporter) -> Estimate:
 
 def _spooled(recipe: Recipe) -> bool:
     return bool({"activations", "matrices", "firings"} & set(recipe.keep.tables))
+
+
+def _shared(job: Job) -> int:
+    """Bytes of what further ingests of the same model or text find there: docs, tokens, weights."""
+    texts = sum(len(text.encode()) for text in job.documents.table["text"].to_pylist())
+    info, weights = job.loaded.info, 0
+    if "weights" in job.recipe.keep.tables:
+        places = len(mlp_places(job.loaded)) * (info.d_mlp or 0)
+        weights = places * (4 * (info.d_model or 0) + _WEIGHTS_BYTES)
+    return int(texts * _TEXT_SHARE) + len(job.tokenization.table) * _TOKEN_BYTES + weights
 
 
 def _disk(recipe: Recipe, tokens: int, neurons: int, documents: int) -> int:

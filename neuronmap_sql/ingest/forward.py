@@ -72,9 +72,9 @@ def watch(model: nn.Module, hooks: list[Hook], receive: Receiver) -> Iterator[No
     for hook in hooks:
         taps.setdefault((hook.module, hook.capture), _Tap(receive)).add(hook)
     handles = [model.register_forward_pre_hook(lambda *_: _restart(taps))]
-    for (path, capture), tap in taps.items():
-        handles.append(attach(model.get_submodule(path), capture, tap.take))
     try:
+        for (path, capture), tap in taps.items():
+            handles.append(attach(model.get_submodule(path), capture, tap.take))
         yield
     finally:
         for handle in handles:

@@ -169,8 +169,9 @@ class Store:
                 raise UsageError(
                     f"runs were computed from {run}: {names}; drop them too with --with-children"
                 )
+            changed = list(map(self.manifest, (run, *children)))
             exchange(self.root, None, (run, *children))
-            self._write_views()
+            self._renew_views(changed)
         return (run, *children)
 
     def refresh(self) -> None:
@@ -188,9 +189,16 @@ class Store:
         manifest = None if self.has(run) else seal(staging.folder, run, row, keys)
         with self._locked():
             if manifest is not None and not self.has(run):
-                exchange(self.root, run, self._leaving(manifest, replace))
-                self._write_views()
+                leave = self._leaving(manifest, replace)
+                changed = [manifest, *map(self.manifest, leave)]
+                exchange(self.root, run, leave)
+                self._renew_views(changed)
         return run
+
+    def _renew_views(self, changed: Iterable[Manifest]) -> None:
+        """Rebuild `warehouse.duckdb` if columns came or went: only `docs` has such, its labels."""
+        if any(entry.table == "docs" for manifest in changed for entry in manifest.files):
+            self._write_views()
 
     def _leaving(self, manifest: Manifest, replace: bool) -> tuple[str, ...]:
         """Return the runs that make way for a new one."""

@@ -12,10 +12,10 @@ CREATE MACRO bin_low(bin) AS
     CASE WHEN bin >= 512 THEN bin_edge(bin - 512) ELSE 0.0 - bin_edge(512 - bin) END;
 
 COMMENT ON MACRO bin_low IS
-'Lower edge of a histogram bin (0 to 1023); bins at 0 and above hold it, bins below 0 do not.';
+'Lower edge of a histogram bin (0 to 1023); bins above 0 hold it (0 itself is in bin 511), bins below 0 do not.';
 
 CREATE MACRO bin_high(bin) AS
     CASE WHEN bin >= 512 THEN bin_edge(bin - 511) ELSE 0.0 - bin_edge(511 - bin) END;
 
 COMMENT ON MACRO bin_high IS
-'Upper edge of a histogram bin (0 to 1023); bins below 0 hold it, bins at 0 and above do not.';
+'Upper edge of a histogram bin (0 to 1023); bins up to 0 hold it, bins above 0 do not.';

@@ -53,6 +53,6 @@ COMMENT ON COLUMN neuron_stats.q750 IS 'Quantile at 75 % (linear between order s
 COMMENT ON COLUMN neuron_stats.q950 IS 'Quantile at 95 % (linear between order statistics; see quantile_error).';
 COMMENT ON COLUMN neuron_stats.q990 IS 'Quantile at 99 % (linear between order statistics; see quantile_error).';
 COMMENT ON COLUMN neuron_stats.q999 IS 'Quantile at 99.9 % (linear between order statistics; see quantile_error).';
-COMMENT ON COLUMN neuron_stats.quantile_error IS 'Bound on the error of the quantiles, relative to their magnitude: 0 if exact, else one histogram bin, 1/16 (2^-16 absolute near zero).';
+COMMENT ON COLUMN neuron_stats.quantile_error IS 'Bound on the error of the order statistics that the quantiles lie between, relative to their magnitude: 0 if exact, else one histogram bin, 1/16 (2^-16 absolute near zero; more beyond 65,280).';
 COMMENT ON COLUMN neuron_stats.hist_bins IS 'Histogram bins that hold values, ascending, 0 to 1023: bin_low(b) and bin_high(b) give their edges.';
 COMMENT ON COLUMN neuron_stats.hist_counts IS 'Values in each of hist_bins, exact.';
