@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from neuronmap_sql.ingest.extract import Extraction, Work
-from neuronmap_sql.ingest.pipeline import Job, prepare, work_of
+from neuronmap_sql.ingest.job import Job, prepare, work_of
 from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.settings import Recipe
 from neuronmap_sql.ingest.weight_rows import mlp_places

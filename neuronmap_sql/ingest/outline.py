@@ -1,4 +1,4 @@
-"""What could be hooked in a model, from its configuration: the model is built, its weights unread."""
+"""What could be hooked in a model: it is built from its configuration, its weights unread."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def hooks_of(settings: ModelSettings, sites: tuple[str, ...] = ()) -> list[Hook]
     backbone, family = _built(settings)
     if family is None:
         raise ModelError(
-            f"{settings.source}: no family maps this model: `neuronmap layers --propose` finds a map"
+            f"{settings.source}: no family maps this model: `neuronmap layers --propose` finds"
+            " a map"
         )
     names = sites or tuple(site.name for stack in family.stacks for site in stack.sites)
     return resolve(backbone, family, SiteSettings(use=names))

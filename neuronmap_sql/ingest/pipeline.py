@@ -12,56 +12,28 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from neuronmap_sql.errors import ModelError, UsageError
-from neuronmap_sql.ingest.batching import batch_tokens
-from neuronmap_sql.ingest.documents import Documents, read_documents
-from neuronmap_sql.ingest.extract import Extraction, Work
-from neuronmap_sql.ingest.forward import Hook
-from neuronmap_sql.ingest.large_rows import block_rows, firing_rows, token_rows
-from neuronmap_sql.ingest.loaded import LoadedModel
-from neuronmap_sql.ingest.models import load
+from neuronmap_sql.errors import UsageError
+from neuronmap_sql.ingest.activation_run import write_activations
+from neuronmap_sql.ingest.job import Job, prepare
 from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.provenance import git_revision, versions
 from neuronmap_sql.ingest.recipe import to_toml
-from neuronmap_sql.ingest.rows import layer_stats, neuron_stats, sample_rows, site_rows, top_rows
 from neuronmap_sql.ingest.settings import Recipe
-from neuronmap_sql.ingest.sites import resolve
-from neuronmap_sql.ingest.tokenization import Tokenization, tokenize
-from neuronmap_sql.ingest.tolerance import measure_tolerance
 from neuronmap_sql.ingest.weight_rows import mlp_places, weight_rows
-from neuronmap_sql.warehouse.manifest import Key
-from neuronmap_sql.warehouse.parquet import conform
-from neuronmap_sql.warehouse.schema import FORMAT
-from neuronmap_sql.warehouse.staging import Staging, run_id
+from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.store import Store
 
-__all__ = ["Ingested", "Job", "ingest", "prepare", "work_of"]
+__all__ = ["Ingested", "ingest"]
 
 _log = logging.getLogger(__name__)
-
-_UNBOUNDED_CONTEXT = 1024
-"""Window of models whose positions have no bound (T5, BLOOM), unless the recipe sets one."""
-
-_TABLES = {
-    "stats": ("neuron_stats", "layer_stats"),
-    "top": ("top_activations",),
-    "samples": ("activation_samples",),
-    "activations": ("activations",),
-    "firings": ("firings",),
-    "matrices": ("token_matrices",),
-    "vectors": ("vectors",),
-}
-"""Tables of an activations run, by what `keep.tables` calls them."""
 
 
 @dataclass(frozen=True)
@@ -76,130 +48,6 @@ class Ingested:
     """Counted tokens."""
     seconds: float
     """Wall time."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A recipe made ready: model loaded, sites resolved, text tokenized."""
-
-    recipe: Recipe
-    """What was asked for."""
-    documents: Documents
-    """The dataset."""
-    loaded: LoadedModel
-    """The model."""
-    hooks: list[Hook]
-    """Places to record; empty if only weights are wanted."""
-    tokenization: Tokenization
-    """Tokens and windows."""
-
-    @property
-    def runs(self) -> dict[str, str]:
-        """Ids of the runs that the job amounts to, parents first."""
-        keep, info, data = self.recipe.keep, self.loaded.info, self.recipe.data
-        docs = run_id("docs", {"dataset": data.name, "data": self.documents.hash, "format": FORMAT})
-        tokens = run_id("tokens", {"docs": docs, "tokenizer": self.tokenization.key})
-        model = run_id(
-            "model",
-            {"model": info.model, "weights": info.weights_hash, "config": info.config,
-             "tokenizer": info.tokenizer_hash, "family": info.family, "format": FORMAT},
-        )  # fmt: skip
-        found = {"docs": docs, "tokens": tokens, "model": model}
-        if "weights" in keep.tables and mlp_places(self.loaded):
-            weights = dataclasses.asdict(self.recipe.weights)
-            found["weights"] = run_id("weights", {"model": model, **weights})
-        if self.hooks:
-            wanted = dataclasses.asdict(keep) | {
-                "tables": sorted(set(keep.tables) - {"weights"}),
-                "hooks": [dataclasses.asdict(hook) for hook in self.hooks],
-                "dtype": str(self.loaded.dtype), "seed": self.recipe.seed,
-            }  # fmt: skip
-            found["activations"] = run_id(
-                "activations", {"model": model, "tokens": tokens, **wanted}
-            )
-        return found
-
-    def keys(self, kind: str) -> tuple[Key, ...]:
-        """Names that a run takes. `sites` takes none: the model determines it."""
-        model, data = self.loaded.info.model, self.recipe.data.name
-        if kind == "weights":
-            layers = _layers(mlp_places(self.loaded))
-            return tuple(Key("neuron_weights", model, site=s, layers=n) for s, n in layers.items())
-        if kind != "activations":
-            tokens = Key("tokens", dataset=data, tokenizer=self.tokenization.key)
-            return (
-                {"docs": Key("docs", dataset=data), "model": Key("models", model)}.get(
-                    kind, tokens
-                ),
-            )
-        return tuple(
-            Key(table, model, data, site=site, layers=layers)
-            for wanted in _TABLES
-            if wanted in self.recipe.keep.tables
-            for table in _TABLES[wanted]
-            for site, layers in _layers((hook.site, hook.layer) for hook in self.hooks).items()
-        )
-
-
-def _layers(places: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
-    """Return the layers of each site, ascending."""
-    found: dict[str, set[int]] = {}
-    for site, layer in places:
-        found.setdefault(site, set()).add(layer)
-    return {site: tuple(sorted(layers)) for site, layers in found.items()}
-
-
-def prepare(recipe: Recipe, reporter: Reporter) -> Job:
-    """Read the documents, load the model, resolve the sites and tokenize.
-
-    Raises:
-        RecipeError, DataError, ModelError: as the readers, the loader and the site map say.
-    """
-    documents = read_documents(recipe.data, Path())
-    for note in documents.notes:
-        reporter.say(f"{recipe.data.name}: {note}")
-    reporter.say(f"{recipe.model.key}: loading {recipe.model.source}")
-    loaded = load(recipe.model)
-    if loaded.tokenizer is None:
-        raise ModelError(
-            f"{recipe.model.source}: no tokenizer comes with the model: set model.tokenizer"
-        )
-    wanted = set(recipe.keep.tables) - {"weights"}
-    hooks = resolve(loaded.backbone, loaded.family, recipe.sites) if wanted else []
-    total = len(documents.table)
-    with reporter.meter(f"tokenize {recipe.data.name}", total, "documents") as meter:
-        seen = 0
-
-        def step(done: int, _: int) -> None:
-            nonlocal seen
-            meter.advance(done - seen)
-            seen = done
-
-        context = loaded.info.context or _UNBOUNDED_CONTEXT
-        tokenization = tokenize(documents, loaded.tokenizer, recipe.data, context, step)
-    for note in tokenization.notes:
-        reporter.say(f"{recipe.data.name}: {note}")
-    return Job(recipe, documents, loaded, hooks, tokenization)
-
-
-def work_of(job: Job) -> Work:
-    """Return what the pass over a job's tokens needs to know."""
-    recipe, loaded = job.recipe, job.loaded
-    tokens = len(job.tokenization.table)
-    on_gpu = loaded.device.type == "cuda"
-    return Work(
-        model=loaded.backbone,
-        hooks=job.hooks,
-        tokenization=job.tokenization,
-        keep=recipe.keep,
-        sample_tok=_sampled(tokens, recipe.keep.sampled_tokens, recipe.seed),
-        device=loaded.device,
-        batch_tokens=recipe.batch.tokens or batch_tokens(loaded.info, job.hooks, loaded.device),
-        shard_tokens=recipe.batch.shard_tokens or (131_072 if on_gpu else 16_384),
-        save_every_shard=recipe.batch.shard_tokens > 0,
-        dataset=recipe.data.name,
-        model_name=loaded.info.model,
-    )
 
 
 def ingest(
@@ -321,86 +169,7 @@ class _Maker:
         return {"dtype": "float32", "device": str(loaded.device)}
 
     def _activations(self, staging: Staging) -> dict[str, Any]:
-        work, before = work_of(self.job), time.monotonic()
-        tolerance = measure_tolerance(
-            work.model, work.hooks, work.tokenization.windows, work.device, self.job.recipe.seed
-        )
-        extraction = Extraction(work, staging)
-        resumed = extraction.seconds
-        windows = work.tokenization.windows
-        title = f"activations {work.model_name}"
-        with self.reporter.meter(title, int(windows.offsets[-1]), "tokens") as meter:
-            extraction.run(meter)
-        nonfinite = self._write_reduced(staging, work, extraction)
-        self._write_spooled(staging, work, extraction)
-        staging.write("sites", site_rows(work.model_name, work.hooks))
-        counted = len(work.tokenization.table)
-        loaded = self.job.loaded
-        return {
-            "token_count": counted,
-            "tokens_per_second": counted / max(extraction.seconds, 1e-9),
-            "seconds": resumed + time.monotonic() - before,
-            "device": str(loaded.device),
-            "dtype": str(loaded.dtype).removeprefix("torch."),
-            "attention": loaded.attention,
-            "batching": f"up to {work.batch_tokens} positions a batch, padded on the right,"
-            f" windows sorted by length within shards of {extraction.shard_tokens} positions",
-            "tolerance": tolerance if np.isfinite(tolerance) else None,
-            "nonfinite": nonfinite,
-        }
-
-    def _write_reduced(self, staging: Staging, work: Work, extraction: Extraction) -> int:
-        """Write the tables made by the reducers; return the non-finite values met."""
-        keep, tokens = work.keep, work.tokenization.table
-        found: dict[str, list[pa.Table]] = {}
-        nonfinite = 0
-        for hook, reduced in extraction.results():
-            place = work.place(hook)
-            nonfinite += int(reduced.nonfinite.sum())
-            if "stats" in keep.tables:
-                found.setdefault("neuron_stats", []).append(neuron_stats(place, reduced))
-                found.setdefault("layer_stats", []).append(layer_stats(place, reduced))
-            if "top" in keep.tables:
-                found.setdefault("top_activations", []).append(top_rows(place, reduced, tokens))
-            if "samples" in keep.tables:
-                rows = sample_rows(
-                    place, reduced, work.sample_tok, tokens, keep, self.job.recipe.seed
-                )
-                found.setdefault("activation_samples", []).append(rows)
-        for table, parts in found.items():
-            staging.write(table, pa.concat_tables(parts))
-        return nonfinite
-
-    def _write_spooled(self, staging: Staging, work: Work, extraction: Extraction) -> None:
-        """Turn the spool into the large tables, hook by hook."""
-        keep = work.keep
-        total = sum(spool.values.nbytes for spool in extraction.spools.values())
-        with self.reporter.meter("write values", max(total, 1), "bytes") as meter:
-            for hook, spool in extraction.spools.items():
-                place = work.place(hook)
-                makers = {
-                    "activations": ("activations", block_rows(place, spool.values)),
-                    "firings": ("firings", firing_rows(place, spool.values, keep)),
-                    "matrices": ("token_matrices", token_rows(place, spool.values)),
-                }
-                for kind, (table, groups) in makers.items():
-                    if kind in keep.tables:
-                        _write_groups(staging, work, hook, table, groups)
-                meter.advance(spool.values.nbytes)
-
-
-def _write_groups(
-    staging: Staging, work: Work, hook: Hook, table: str, groups: Iterator[pa.Table]
-) -> None:
-    with staging.writer(table, work.partition(hook)) as writer:
-        for rows in groups:
-            whole = conform(table, rows, staging.run)
-            writer.write_table(whole, row_group_size=max(1, len(whole)))
-
-
-def _sampled(tokens: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
-    random = np.random.default_rng(seed)
-    return np.sort(random.choice(tokens, min(tokens, wanted), replace=False).astype(np.int64))
+        return write_activations(self.job, staging, self.reporter)
 
 
 @contextmanager

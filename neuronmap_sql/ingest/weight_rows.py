@@ -20,13 +20,17 @@ from neuronmap_sql.ingest.loaded import LoadedModel
 from neuronmap_sql.ingest.progress import Meter
 from neuronmap_sql.ingest.rows import nullable
 from neuronmap_sql.ingest.settings import WeightSettings
+from neuronmap_sql.ingest.stripes import each_stripe
 from neuronmap_sql.ingest.weights_map import MlpWeights, Unembedding, mlp_weights, unembedding
 from neuronmap_sql.numerics.moments import central_moments, power_sums
 
 __all__ = ["mlp_places", "weight_rows"]
 
-_CHUNK_VALUES = 1 << 25
-"""Cosines held at a time: vocabulary times neurons of a chunk."""
+_CHUNK = {"cpu": 64, "cuda": 4096}
+"""Neurons measured at a time, by a thread or by a GPU: their cosines with 50,000 tokens stay in the
+last cache, or fill a GPU."""
+_TILE_VALUES = {"cpu": 1 << 15, "cuda": 1 << 26}
+"""Cosines whose powers are summed at a time: in float64 they stay in a core's cache."""
 
 Columns = dict[str, Any]
 
@@ -123,6 +127,8 @@ class _Vocabulary:
 
     unit: Tensor
     """[vocabulary, d_model] unit rows."""
+    mean: Tensor
+    """[d_model] their mean."""
     text: pa.Array
     """[vocabulary] tokens decoded by themselves."""
     keep: int
@@ -140,28 +146,32 @@ class _Vocabulary:
                 w_u = w_u - w_u.mean(0)
         ids = [[token] for token in range(len(w_u))]
         text = loaded.tokenizer.batch_decode(ids) if loaded.tokenizer else [str(i[0]) for i in ids]
-        return cls(normalize(w_u, dim=1), pa.array(text), min(settings.tokens, len(w_u)))
+        unit = normalize(w_u, dim=1)
+        return cls(unit, unit.mean(0), pa.array(text), min(settings.tokens, len(w_u)))
 
     def columns(self, w_out: Tensor, meter: Meter) -> Columns:
-        unit = normalize(w_out, dim=1)
-        parts = []
-        for chunk in torch.split(unit, max(1, _CHUNK_VALUES // len(self.unit))):
-            parts.append(self._chunk(chunk))
-            meter.advance(len(chunk))
+        kind = "cpu" if w_out.device.type == "cpu" else "cuda"
+        chunks = normalize(w_out, dim=1).split(_CHUNK[kind])
+        parts: list[Columns] = [{} for _ in chunks]
+
+        def measure(number: int) -> None:
+            parts[number] = self._chunk(chunks[number], _TILE_VALUES[kind])
+
+        each_stripe(measure, len(chunks), w_out.device)
+        meter.advance(len(w_out))
         return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
 
-    def _chunk(self, unit: Tensor) -> Columns:
-        cosines = self.unit @ unit.T
-        shift = cosines.mean(0, dtype=torch.float64)
+    def _chunk(self, unit: Tensor, tile_values: int) -> Columns:
+        cosines = unit @ self.unit.T
+        shift = (unit @ self.mean).double()
         sums = torch.zeros(4, len(unit), dtype=torch.float64, device=unit.device)
-        for tile in torch.split(cosines, 512):
-            sums += power_sums(tile, shift)
-        count = np.full(len(unit), len(cosines), dtype=np.int64)
+        for tile in cosines.split(max(1, tile_values // len(unit)), dim=1):
+            sums += power_sums(tile.T, shift)
+        count = np.full(len(unit), cosines.shape[1], dtype=np.int64)
         moments = central_moments(count, shift.cpu().numpy(), sums.cpu().numpy())
-        by_neuron = cosines.T.contiguous()
         found = {f"vocab_{name}": nullable(values) for name, values in vars(moments).items()}
         for name, largest in (("promoted", True), ("suppressed", False)):
-            value, token = by_neuron.topk(self.keep, dim=1, largest=largest)
+            value, token = cosines.topk(self.keep, dim=1, largest=largest)
             texts = self.text.take(pa.array(token.reshape(-1).cpu().numpy()))
             found[name] = pa.ListArray.from_arrays(_offsets(value), texts)
             found[f"{name}_cosine"] = _lists(value)

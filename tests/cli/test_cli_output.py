@@ -31,7 +31,7 @@ ORDER BY t.layer, t.neuron, t.rank
 
 def from_csv(data: bytes) -> list[dict[str, Any]]:
     text = {"token": pl.String, "text": pl.String, "doc_id": pl.String}
-    frame = pl.read_csv(data, schema_overrides=text, try_parse_dates=True, missing_utf8_is_empty_string=True)
+    frame = pl.read_csv(data, schema_overrides=text, try_parse_dates=True)
     bins = [json.loads(value) for value in frame["bins"]]
     return frame.with_columns(pl.Series("bins", bins)).to_dicts()
 
@@ -98,7 +98,7 @@ def test_output_goes_to_a_file(
     assert comparable(READERS[form](file.read_bytes())) == expected
 
 
-@pytest.mark.parametrize("form", ["arrow", "parquet", "csv"])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_rows_parse_back_from_a_pipe(
     process: Any, demo_warehouse: Path, expected: Any, form: str
 ) -> None:
@@ -134,7 +134,9 @@ def test_a_table_in_a_file_has_all_rows(cli: Any, demo_warehouse: Path, tmp_path
 
 
 def test_a_file_that_cannot_be_written(cli: Any, demo_warehouse: Path, tmp_path: Path) -> None:
-    answer = cli("sql", "SELECT 1", "-w", demo_warehouse, "-o", tmp_path / "no" / "file", "-f", "csv")
+    answer = cli(
+        "sql", "SELECT 1", "-w", demo_warehouse, "-o", tmp_path / "no" / "file", "-f", "csv"
+    )
     assert answer.code == 2
     assert "file: cannot be written: No such file or directory" in answer.err
 
@@ -151,10 +153,10 @@ def test_bytes_do_not_go_to_a_terminal(script: Path, demo_warehouse: Path) -> No
     assert "name a file with -o, or pipe" in done.stderr
 
 
-@pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
+@pytest.mark.parametrize("form", ["table", "csv"])
 def test_a_reader_that_leaves_early(script: Path, demo_warehouse: Path, form: str) -> None:
     """`| head` ends a large answer: no complaint, and no failure under pipefail."""
-    asked = f"{script} sql 'SELECT repeat(range::VARCHAR, 99) FROM range(300000)' -f {form}"
+    asked = f"{script} sql 'SELECT repeat(range::VARCHAR, 99) FROM range(20000)' -f {form}"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{asked} -w {demo_warehouse} 2>&1 | head -c 10"],
         capture_output=True, timeout=120,

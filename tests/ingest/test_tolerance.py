@@ -13,7 +13,8 @@ from torch import Tensor
 from neuronmap_sql.ingest.batching import make_batch
 from neuronmap_sql.ingest.forward import Hook
 from neuronmap_sql.ingest.hooks import Extractor, extractor
-from neuronmap_sql.ingest.pipeline import Job, ingest, prepare
+from neuronmap_sql.ingest.job import Job, prepare
+from neuronmap_sql.ingest.pipeline import ingest
 from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.tolerance import measure_tolerance
 from neuronmap_sql.warehouse.connect import connect

@@ -1,0 +1,107 @@
+"""The run of a pass: reductions and values, staged as tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from neuronmap_sql.ingest.extract import Extraction, Work
+from neuronmap_sql.ingest.forward import Hook
+from neuronmap_sql.ingest.job import Job, work_of
+from neuronmap_sql.ingest.large_rows import block_rows, firing_rows, token_rows
+from neuronmap_sql.ingest.progress import Reporter
+from neuronmap_sql.ingest.rows import layer_stats, neuron_stats, sample_rows, site_rows, top_rows
+from neuronmap_sql.ingest.tolerance import measure_tolerance
+from neuronmap_sql.warehouse.parquet import conform
+from neuronmap_sql.warehouse.staging import Staging
+
+__all__ = ["write_activations"]
+
+
+def write_activations(job: Job, staging: Staging, reporter: Reporter) -> dict[str, Any]:
+    """Run the pass, or the rest of it, and stage every table that the recipe keeps.
+
+    Returns:
+        The columns of `runs` that the pass determines.
+    """
+    work, before = work_of(job), time.monotonic()
+    tolerance = measure_tolerance(
+        work.model, work.hooks, work.tokenization.windows, work.device, job.recipe.seed
+    )
+    extraction = Extraction(work, staging)
+    resumed = extraction.seconds
+    windows = work.tokenization.windows
+    title = f"activations {work.model_name}"
+    with reporter.meter(title, int(windows.offsets[-1]), "tokens") as meter:
+        extraction.run(meter)
+    nonfinite = _write_reduced(job, staging, work, extraction)
+    _write_spooled(staging, work, extraction, reporter)
+    staging.write("sites", site_rows(work.model_name, work.hooks))
+    counted = len(work.tokenization.table)
+    loaded = job.loaded
+    return {
+        "token_count": counted,
+        "tokens_per_second": counted / max(extraction.seconds, 1e-9),
+        "seconds": resumed + time.monotonic() - before,
+        "device": str(loaded.device),
+        "dtype": str(loaded.dtype).removeprefix("torch."),
+        "attention": loaded.attention,
+        "batching": f"up to {work.batch_tokens} positions a batch, padded on the right,"
+        f" windows sorted by length within shards of {extraction.shard_tokens} positions",
+        "tolerance": tolerance if np.isfinite(tolerance) else None,
+        "nonfinite": nonfinite,
+    }
+
+
+def _write_reduced(job: Job, staging: Staging, work: Work, extraction: Extraction) -> int:
+    """Write the tables made by the reducers; return the non-finite values met."""
+    keep, tokens = work.keep, work.tokenization.table
+    found: dict[str, list[pa.Table]] = {}
+    nonfinite = 0
+    for hook, reduced in extraction.results():
+        place = work.place(hook)
+        nonfinite += int(reduced.nonfinite.sum())
+        if "stats" in keep.tables:
+            found.setdefault("neuron_stats", []).append(neuron_stats(place, reduced))
+            found.setdefault("layer_stats", []).append(layer_stats(place, reduced))
+        if "top" in keep.tables:
+            found.setdefault("top_activations", []).append(top_rows(place, reduced, tokens))
+        if "samples" in keep.tables:
+            rows = sample_rows(place, reduced, work.sample_tok, tokens, keep, job.recipe.seed)
+            found.setdefault("activation_samples", []).append(rows)
+    for table, parts in found.items():
+        staging.write(table, pa.concat_tables(parts))
+    return nonfinite
+
+
+def _write_spooled(
+    staging: Staging, work: Work, extraction: Extraction, reporter: Reporter
+) -> None:
+    """Turn the spool into the large tables, hook by hook."""
+    keep = work.keep
+    total = sum(spool.values.nbytes for spool in extraction.spools.values())
+    with reporter.meter("write values", max(total, 1), "bytes") as meter:
+        for hook, spool in extraction.spools.items():
+            place = work.place(hook)
+            makers = {
+                "activations": ("activations", block_rows(place, spool.values)),
+                "firings": ("firings", firing_rows(place, spool.values, keep)),
+                "matrices": ("token_matrices", token_rows(place, spool.values)),
+            }
+            for kind, (table, groups) in makers.items():
+                if kind in keep.tables:
+                    _write_groups(staging, work, hook, table, groups)
+            meter.advance(spool.values.nbytes)
+
+
+def _write_groups(
+    staging: Staging, work: Work, hook: Hook, table: str, groups: Iterator[pa.Table]
+) -> None:
+    with staging.writer(table, work.partition(hook)) as writer:
+        for rows in groups:
+            whole = conform(table, rows, staging.run)
+            writer.write_table(whole, row_group_size=max(1, len(whole)))

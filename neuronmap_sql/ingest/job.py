@@ -1,0 +1,172 @@
+"""A recipe made ready: documents read, model loaded, sites resolved, text tokenized."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from neuronmap_sql.errors import ModelError
+from neuronmap_sql.ingest.batching import batch_tokens
+from neuronmap_sql.ingest.documents import Documents, read_documents
+from neuronmap_sql.ingest.extract import Work
+from neuronmap_sql.ingest.forward import Hook
+from neuronmap_sql.ingest.loaded import LoadedModel
+from neuronmap_sql.ingest.models import load
+from neuronmap_sql.ingest.progress import Reporter
+from neuronmap_sql.ingest.settings import Recipe
+from neuronmap_sql.ingest.sites import resolve
+from neuronmap_sql.ingest.tokenization import Tokenization, tokenize
+from neuronmap_sql.ingest.weight_rows import mlp_places
+from neuronmap_sql.warehouse.manifest import Key
+from neuronmap_sql.warehouse.schema import FORMAT
+from neuronmap_sql.warehouse.staging import run_id
+
+__all__ = ["Job", "prepare", "work_of"]
+
+_UNBOUNDED_CONTEXT = 1024
+"""Window of models whose positions have no bound (T5, BLOOM), unless the recipe sets one."""
+
+_TABLES = {
+    "stats": ("neuron_stats", "layer_stats"),
+    "top": ("top_activations",),
+    "samples": ("activation_samples",),
+    "activations": ("activations",),
+    "firings": ("firings",),
+    "matrices": ("token_matrices",),
+    "vectors": ("vectors",),
+}
+"""Tables of an activations run, by what `keep.tables` calls them."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe made ready: model loaded, sites resolved, text tokenized."""
+
+    recipe: Recipe
+    """What was asked for."""
+    documents: Documents
+    """The dataset."""
+    loaded: LoadedModel
+    """The model."""
+    hooks: list[Hook]
+    """Places to record; empty if only weights are wanted."""
+    tokenization: Tokenization
+    """Tokens and windows."""
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """Ids of the runs that the job amounts to, parents first."""
+        keep, info, data = self.recipe.keep, self.loaded.info, self.recipe.data
+        docs = run_id("docs", {"dataset": data.name, "data": self.documents.hash, "format": FORMAT})
+        tokens = run_id("tokens", {"docs": docs, "tokenizer": self.tokenization.key})
+        model = run_id(
+            "model",
+            {"model": info.model, "weights": info.weights_hash, "config": info.config,
+             "tokenizer": info.tokenizer_hash, "family": info.family, "format": FORMAT},
+        )  # fmt: skip
+        found = {"docs": docs, "tokens": tokens, "model": model}
+        if "weights" in keep.tables and mlp_places(self.loaded):
+            weights = dataclasses.asdict(self.recipe.weights)
+            found["weights"] = run_id("weights", {"model": model, **weights})
+        if self.hooks:
+            wanted = dataclasses.asdict(keep) | {
+                "tables": sorted(set(keep.tables) - {"weights"}),
+                "hooks": [dataclasses.asdict(hook) for hook in self.hooks],
+                "dtype": str(self.loaded.dtype), "seed": self.recipe.seed,
+            }  # fmt: skip
+            found["activations"] = run_id(
+                "activations", {"model": model, "tokens": tokens, **wanted}
+            )
+        return found
+
+    def keys(self, kind: str) -> tuple[Key, ...]:
+        """Names that a run takes. `sites` takes none: the model determines it."""
+        model, data = self.loaded.info.model, self.recipe.data.name
+        if kind == "weights":
+            layers = _layers(mlp_places(self.loaded))
+            return tuple(Key("neuron_weights", model, site=s, layers=n) for s, n in layers.items())
+        if kind != "activations":
+            tokens = Key("tokens", dataset=data, tokenizer=self.tokenization.key)
+            return (
+                {"docs": Key("docs", dataset=data), "model": Key("models", model)}.get(
+                    kind, tokens
+                ),
+            )
+        return tuple(
+            Key(table, model, data, site=site, layers=layers)
+            for wanted in _TABLES
+            if wanted in self.recipe.keep.tables
+            for table in _TABLES[wanted]
+            for site, layers in _layers((hook.site, hook.layer) for hook in self.hooks).items()
+        )
+
+
+def _layers(places: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
+    """Return the layers of each site, ascending."""
+    found: dict[str, set[int]] = {}
+    for site, layer in places:
+        found.setdefault(site, set()).add(layer)
+    return {site: tuple(sorted(layers)) for site, layers in found.items()}
+
+
+def prepare(recipe: Recipe, reporter: Reporter) -> Job:
+    """Read the documents, load the model, resolve the sites and tokenize.
+
+    Raises:
+        RecipeError, DataError, ModelError: as the readers, the loader and the site map say.
+    """
+    documents = read_documents(recipe.data, Path())
+    for note in documents.notes:
+        reporter.say(f"{recipe.data.name}: {note}")
+    reporter.say(f"{recipe.model.key}: loading {recipe.model.source}")
+    loaded = load(recipe.model)
+    if loaded.tokenizer is None:
+        raise ModelError(
+            f"{recipe.model.source}: no tokenizer comes with the model: set model.tokenizer"
+        )
+    wanted = set(recipe.keep.tables) - {"weights"}
+    hooks = resolve(loaded.backbone, loaded.family, recipe.sites) if wanted else []
+    total = len(documents.table)
+    with reporter.meter(f"tokenize {recipe.data.name}", total, "documents") as meter:
+        seen = 0
+
+        def step(done: int, _: int) -> None:
+            nonlocal seen
+            meter.advance(done - seen)
+            seen = done
+
+        context = loaded.info.context or _UNBOUNDED_CONTEXT
+        tokenization = tokenize(documents, loaded.tokenizer, recipe.data, context, step)
+    for note in tokenization.notes:
+        reporter.say(f"{recipe.data.name}: {note}")
+    return Job(recipe, documents, loaded, hooks, tokenization)
+
+
+def work_of(job: Job) -> Work:
+    """Return what the pass over a job's tokens needs to know."""
+    recipe, loaded = job.recipe, job.loaded
+    tokens = len(job.tokenization.table)
+    on_gpu = loaded.device.type == "cuda"
+    return Work(
+        model=loaded.backbone,
+        hooks=job.hooks,
+        tokenization=job.tokenization,
+        keep=recipe.keep,
+        sample_tok=_sampled(tokens, recipe.keep.sampled_tokens, recipe.seed),
+        device=loaded.device,
+        batch_tokens=recipe.batch.tokens or batch_tokens(loaded.info, job.hooks, loaded.device),
+        shard_tokens=recipe.batch.shard_tokens or (131_072 if on_gpu else 16_384),
+        save_every_shard=recipe.batch.shard_tokens > 0,
+        dataset=recipe.data.name,
+        model_name=loaded.info.model,
+    )
+
+
+def _sampled(tokens: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
+    random = np.random.default_rng(seed)
+    return np.sort(random.choice(tokens, min(tokens, wanted), replace=False).astype(np.int64))
