@@ -93,6 +93,8 @@ class Warehouse:
         recipe: str | Path | Recipe,
         *,
         overrides: Mapping[str, Any] | None = None,
+        module: Any = None,
+        tokenizer: Any = None,
         replace: bool = False,
         progress: bool = True,
     ) -> Ingested:
@@ -101,19 +103,25 @@ class Warehouse:
         Args:
             recipe: a TOML file, or settings made in Python.
             overrides: values in place of the file's, by dotted key: `{"model.name": "a"}`.
+            module: any PyTorch module that takes token ids [batch, position], recorded in the place
+                of what `model.source` names; it stays where it is and as it is.
+            tokenizer: the fast tokenizer of transformers that goes with `module`.
             replace: take the place of runs that hold the same names.
             progress: show progress on standard error.
 
         Raises:
             RecipeError, DataError, ModelError, UsageError: see `neuronmap_sql.errors`.
         """
+        from neuronmap_sql.ingest.models import given
         from neuronmap_sql.ingest.pipeline import ingest
         from neuronmap_sql.ingest.progress import Reporter
         from neuronmap_sql.ingest.recipe import read_recipe
 
         if isinstance(recipe, str | Path):
             recipe = read_recipe(Path(recipe), overrides)
-        done = ingest(recipe, self.store, replace=replace, reporter=Reporter(show=progress))
+        loaded = None if module is None else given(module, recipe.model, tokenizer)
+        reporter = Reporter(show=progress)
+        done = ingest(recipe, self.store, loaded=loaded, replace=replace, reporter=reporter)
         self.close()  # `docs` may have new label columns
         return done
 

@@ -40,7 +40,7 @@ app.command("demo")(demo.demo)
 def main() -> None:
     """Run the command line and exit."""
     try:
-        app()
+        app(prog_name="neuronmap")
     except NeuronMapError as error:
         Console(stderr=True, soft_wrap=True).print(
             f"error: {error}", style="red", markup=False, highlight=False

@@ -114,8 +114,8 @@ def _layers(places: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
     return {site: tuple(sorted(layers)) for site, layers in found.items()}
 
 
-def prepare(recipe: Recipe, reporter: Reporter) -> Job:
-    """Read the documents, load the model, resolve the sites and tokenize.
+def prepare(recipe: Recipe, reporter: Reporter, loaded: LoadedModel | None = None) -> Job:
+    """Read the documents, load the model unless it is given, resolve the sites and tokenize.
 
     Raises:
         RecipeError, DataError, ModelError: as the readers, the loader and the site map say.
@@ -123,11 +123,13 @@ def prepare(recipe: Recipe, reporter: Reporter) -> Job:
     documents = read_documents(recipe.data, Path())
     for note in documents.notes:
         reporter.say(f"{recipe.data.name}: {note}")
-    reporter.say(f"{recipe.model.key}: loading {recipe.model.source}")
-    loaded = load(recipe.model)
+    if loaded is None:
+        reporter.say(f"{recipe.model.key}: loading {recipe.model.source}")
+        loaded = load(recipe.model)
     if loaded.tokenizer is None:
         raise ModelError(
-            f"{recipe.model.source}: no tokenizer comes with the model: set model.tokenizer"
+            f"{recipe.model.source}: no tokenizer comes with the model: set model.tokenizer, or"
+            " hand one over with the module"
         )
     wanted = set(recipe.keep.tables) - {"weights"}
     hooks = resolve(loaded.backbone, loaded.family, recipe.sites) if wanted else []

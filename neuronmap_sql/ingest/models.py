@@ -32,7 +32,7 @@ from neuronmap_sql.ingest.settings import ModelSettings
 from neuronmap_sql.ingest.skeleton import pooling, skeleton, split
 from neuronmap_sql.ingest.source import Source, find, weights_hash
 
-__all__ = ["from_module", "load"]
+__all__ = ["from_module", "given", "load"]
 
 
 def load(settings: ModelSettings) -> LoadedModel:
@@ -85,6 +85,16 @@ def from_module(
         dtype=first.dtype,
         attention=str(getattr(config, "_attn_implementation", None) or "eager"),
     )
+
+
+def given(model: nn.Module, settings: ModelSettings, tokenizer: Any = None) -> LoadedModel:
+    """Take a PyTorch module as the model of a recipe: its name and family are the recipe's.
+
+    A module with a configuration of transformers that a family knows is mapped by it.
+    """
+    config = getattr(model, "config", None)
+    family = None if config is None else choose_family(settings, config)
+    return from_module(model, settings.key, tokenizer, family)
 
 
 def _read_weights(

@@ -23,6 +23,7 @@ import pyarrow as pa
 from neuronmap_sql.errors import UsageError
 from neuronmap_sql.ingest.activation_run import write_activations
 from neuronmap_sql.ingest.job import Job, prepare
+from neuronmap_sql.ingest.loaded import LoadedModel
 from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.provenance import git_revision, versions
 from neuronmap_sql.ingest.recipe import to_toml
@@ -51,7 +52,12 @@ class Ingested:
 
 
 def ingest(
-    recipe: Recipe, store: Store, *, replace: bool = False, reporter: Reporter | None = None
+    recipe: Recipe,
+    store: Store,
+    *,
+    loaded: LoadedModel | None = None,
+    replace: bool = False,
+    reporter: Reporter | None = None,
 ) -> Ingested:
     """Run a recipe: make the runs that the warehouse lacks.
 
@@ -60,6 +66,7 @@ def ingest(
     Args:
         recipe: what to record.
         store: the warehouse.
+        loaded: the model, if it is in memory already; else `recipe.model` says what to load.
         replace: let the new run take the place of runs that hold the same names.
         reporter: shows progress; silent if left out.
 
@@ -68,8 +75,9 @@ def ingest(
         RecipeError, DataError, ModelError, StoreError: see `prepare` and `Staging`.
     """
     began = time.monotonic()
-    job = prepare(recipe, reporter or Reporter(show=False))
-    maker = _Maker(job, store, replace, reporter or Reporter(show=False))
+    reporter = reporter or Reporter(show=False)
+    job = prepare(recipe, reporter, loaded)
+    maker = _Maker(job, store, replace, reporter)
     runs = job.runs
     if not replace:
         maker.refuse_conflicts(runs)

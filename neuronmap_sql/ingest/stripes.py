@@ -18,6 +18,9 @@ __all__ = ["each_stripe", "stripes"]
 _NEURONS = 768
 """Most neurons of a stripe on a CPU: with 128 tokens, in float64, they fit a core's cache."""
 
+_KEPT_BYTES = 31 << 20
+"""Just below the largest piece that glibc's malloc learns from (DEFAULT_MMAP_THRESHOLD_MAX)."""
+
 
 def stripes(neurons: int, device: torch.device) -> list[slice]:
     """Cut neurons for `each_stripe`: one stripe on a GPU, at least one a thread on a CPU."""
@@ -51,6 +54,9 @@ def _inference(work: Callable[[int], None], number: int) -> None:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
+    # glibc gives freed memory back to the system, and takes it anew page by page, until a large
+    # piece was freed once; without this, reductions take up to twice as long.
+    torch.empty(_KEPT_BYTES, dtype=torch.uint8)
     ready = Barrier(threads + 1)
 
     def alone() -> None:

@@ -26,11 +26,10 @@ from neuronmap_sql.numerics.moments import central_moments, power_sums
 
 __all__ = ["mlp_places", "weight_rows"]
 
-_CHUNK = {"cpu": 64, "cuda": 4096}
-"""Neurons measured at a time, by a thread or by a GPU: their cosines with 50,000 tokens stay in the
-last cache, or fill a GPU."""
-_TILE_VALUES = {"cpu": 1 << 15, "cuda": 1 << 26}
-"""Cosines whose powers are summed at a time: in float64 they stay in a core's cache."""
+_CHUNK = {"cpu": 128, "cuda": 4096}
+"""Neurons measured at a time, by a thread or by a GPU."""
+_TILE_VALUES = {"cpu": 1 << 17, "cuda": 1 << 26}
+"""Cosines computed and summed at a time: on a CPU they stay in the cache between the two."""
 
 Columns = dict[str, Any]
 
@@ -162,10 +161,12 @@ class _Vocabulary:
         return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
 
     def _chunk(self, unit: Tensor, tile_values: int) -> Columns:
-        cosines = unit @ self.unit.T
+        cosines = torch.empty(len(unit), len(self.unit), device=unit.device)
         shift = (unit @ self.mean).double()
         sums = torch.zeros(4, len(unit), dtype=torch.float64, device=unit.device)
-        for tile in cosines.split(max(1, tile_values // len(unit)), dim=1):
+        rows = max(1, tile_values // len(unit))
+        for tokens, tile in zip(self.unit.split(rows), cosines.split(rows, dim=1), strict=True):
+            torch.mm(unit, tokens.T, out=tile)
             sums += power_sums(tile.T, shift)
         count = np.full(len(unit), cosines.shape[1], dtype=np.int64)
         moments = central_moments(count, shift.cpu().numpy(), sums.cpu().numpy())

@@ -38,16 +38,17 @@ class Extremes:
 
         NaN never enters; infinities must have been taken out.
         """
-        bound = self._threshold
-        passing = values <= bound if self.lowest else values >= bound
-        if _share(passing) > _MANY:
+        near = self._near(values)
+        some, bound = values.index_select(1, near), self._threshold[near]
+        passing = some <= bound if self.lowest else some >= bound
+        if _share(passing, values) > _MANY:
             # Ties with the threshold (a ReLU's zeros): only an earlier token may displace one.
-            passing &= (values != bound) | (tok[:, None] < self._threshold_tok())
-            if _share(passing) > _MANY:
+            passing &= (some != bound) | (tok[:, None] < self._threshold_tok()[near])
+            if _share(passing, values) > _MANY:
                 self._merge_dense(-values if self.lowest else values, tok)
                 return
-        row, neuron = passing.nonzero(as_tuple=True)
-        found = values[row, neuron]
+        row, column = passing.nonzero(as_tuple=True)
+        neuron, found = near[column], some[row, column]
         self._waiting.append((neuron, _keys(-found if self.lowest else found, tok[row])))
         self._waiting_count += len(neuron)
         if self._waiting_count > self.keys.numel() // 2:
@@ -83,6 +84,15 @@ class Extremes:
         """Go on from the `keys` of an earlier object, which must have been settled."""
         self._set(keys.to(self.keys.device))
 
+    def _near(self, values: torch.Tensor) -> torch.Tensor:
+        """Neurons whose extreme reaches the threshold: few, once many tokens were seen."""
+        if self.lowest:
+            far = values.amin(0) > self._threshold
+        else:
+            far = values.amax(0) < self._threshold
+        # The extreme of values with a NaN is NaN, which is not far.
+        return (~far).nonzero().squeeze(1)
+
     def _merge_dense(self, signed: torch.Tensor, tok: torch.Tensor) -> None:
         self.settle()
         k = self.keys.shape[1]
@@ -115,5 +125,5 @@ def _value(keys: torch.Tensor) -> torch.Tensor:
     return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).view(torch.float32)
 
 
-def _share(passing: torch.Tensor) -> float:
-    return int(passing.sum()) / max(passing.numel(), 1)
+def _share(passing: torch.Tensor, values: torch.Tensor) -> float:
+    return int(passing.sum()) / max(values.numel(), 1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from neuronmap_sql.cli.main import main
 
 
@@ -38,7 +39,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture()
+@pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Cli:
     """Call `neuronmap` in this process, to the exit."""
 
@@ -60,7 +61,7 @@ def script() -> Path:
     return Path(sys.executable).with_name("neuronmap")
 
 
-@pytest.fixture()
+@pytest.fixture
 def process(script: Path) -> Cli:
     """Call the installed command in a process of its own."""
 

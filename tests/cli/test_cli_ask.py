@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import neuronmap_sql as nm
 import pytest
+
+import neuronmap_sql as nm
 from neuronmap_sql.queries.catalog import queries
 
 

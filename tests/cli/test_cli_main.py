@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+
 from neuronmap_sql.cli.main import app
 from neuronmap_sql.errors import NeuronMapError, UsageError, WorkError
 
@@ -92,7 +93,7 @@ def test_torch_would_be_seen() -> None:
         ("--help",),
         ("ingest", "--help"),
         ("sql", "SELECT * FROM neuron_stats ORDER BY kurtosis DESC LIMIT 5"),
-        ("query", "label_overview", "-f", "csv"),
+        ("query", "label_overview", "-p", "label=source", "-f", "csv"),
         ("runs",),
         ("queries",),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from neuronmap_sql.warehouse.store import Store
 
 
@@ -16,7 +17,7 @@ def listed(cli: Any, warehouse: Path) -> dict[str, dict[str, Any]]:
     return {row["kind"]: row for row in json.loads(answer.out)}
 
 
-@pytest.fixture()
+@pytest.fixture
 def own(demo_warehouse: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(demo_warehouse, tmp_path / "own"))
 
