@@ -51,7 +51,10 @@ def tokenizer() -> PreTrainedTokenizerFast:
         bpe.train_from_iterator(corpus("train"), vocab_size=4096, special_tokens=[END])
         bpe.save(str(path))
     return PreTrainedTokenizerFast(
-        tokenizer_file=str(path), bos_token=END, eos_token=END, unk_token=END,
+        tokenizer_file=str(path),
+        bos_token=END,
+        eos_token=END,
+        unk_token=END,
         model_max_length=CONTEXT,
     )
 
@@ -69,8 +72,16 @@ def new_model(seed: int) -> GPT2LMHeadModel:
     torch.manual_seed(seed)
     return GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=4096, n_positions=CONTEXT, n_embd=128, n_layer=4, n_head=4,
-            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
+            vocab_size=4096,
+            n_positions=CONTEXT,
+            n_embd=128,
+            n_layer=4,
+            n_head=4,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=0,
+            eos_token_id=0,
         )
     )
 
@@ -104,9 +115,9 @@ def heldout_loss(model: GPT2LMHeadModel, device: str) -> float:
     for part in windows.split(32):
         batch = part.to(device)
         logits = model(input_ids=batch, use_cache=False).logits
-        total += float(cross_entropy(
-            logits[:, :-1].flatten(0, 1), batch[:, 1:].flatten(), reduction="sum"
-        ))
+        total += float(
+            cross_entropy(logits[:, :-1].flatten(0, 1), batch[:, 1:].flatten(), reduction="sum")
+        )
     return total / (len(windows) * (CONTEXT - 1))
 
 
@@ -138,17 +149,26 @@ def train(seed: int, name: str, steps: int, checkpoints: list[int], device: str)
         for opt, saved in zip(opts, state["optimizers"], strict=True):
             opt.load_state_dict(saved)
         start, spent = state["step"], state["seconds"]
-    bases = [opt.param_groups[0]["lr"] if start == 0 else r
-             for opt, r in zip(opts, (MUON_RATE, ADAM_RATE), strict=True)]
+    bases = [
+        opt.param_groups[0]["lr"] if start == 0 else r
+        for opt, r in zip(opts, (MUON_RATE, ADAM_RATE), strict=True)
+    ]
 
     def facts(step: int, seconds: float) -> dict[str, Any]:
         return {
-            "name": name, "seed": seed, "step": step, "of_steps": steps,
-            "tokens": step * BATCH * CONTEXT, "corpus_tokens": len(ids),
+            "name": name,
+            "seed": seed,
+            "step": step,
+            "of_steps": steps,
+            "tokens": step * BATCH * CONTEXT,
+            "corpus_tokens": len(ids),
             "heldout_loss_nats": round(heldout_loss(model, device), 4),
             "heldout_unigram_entropy_nats": round(unigram_entropy(), 4),
-            "seconds": round(seconds), "device": device, "threads": 1,
-            "processor": platform.processor() or platform.machine(), "torch": torch.__version__,
+            "seconds": round(seconds),
+            "device": device,
+            "threads": 1,
+            "processor": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
             "parameters": model.num_parameters(),
         }
 
@@ -167,16 +187,22 @@ def train(seed: int, name: str, steps: int, checkpoints: list[int], device: str)
             opt.zero_grad()
         done, seconds = step + 1, spent + time.monotonic() - began
         if done % 20 == 0:
-            print(f"{name} step {done}/{steps} loss {loss.item():.3f} "
-                  f"{(done - start) * BATCH * CONTEXT / (time.monotonic() - began):,.0f} tokens/s",
-                  flush=True)
+            print(
+                f"{name} step {done}/{steps} loss {loss.item():.3f} "
+                f"{(done - start) * BATCH * CONTEXT / (time.monotonic() - began):,.0f} tokens/s",
+                flush=True,
+            )
         if not math.isfinite(loss.item()):
             raise SystemExit(f"{name}: loss is not finite at step {done}")
         if done in checkpoints:
             save(model, HERE / "models" / f"{name}-step{done}", facts(done, seconds))
         if done % 100 == 0:
-            state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in opts],
-                     "step": done, "seconds": seconds}
+            state = {
+                "model": model.state_dict(),
+                "optimizers": [o.state_dict() for o in opts],
+                "step": done,
+                "seconds": seconds,
+            }
             torch.save(state, state_file.with_suffix(".tmp"))
             os.replace(state_file.with_suffix(".tmp"), state_file)
     save(model, HERE / "models" / name, facts(steps, spent + time.monotonic() - began))

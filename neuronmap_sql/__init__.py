@@ -11,7 +11,7 @@ Importing this package, and every question asked in SQL, leaves torch alone.
 
 from importlib.metadata import version
 
-from neuronmap_sql.api import Warehouse, create, open  # noqa: A004
+from neuronmap_sql.api import Warehouse, create, open
 from neuronmap_sql.errors import (
     DataError,
     ModelError,

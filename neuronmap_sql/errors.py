@@ -52,9 +52,13 @@ class UnknownNameError(UsageError):
     """No model, table, query, site, layer or neuron of that name."""
 
     @classmethod
-    def of(cls, kind: str, name: object, known: Iterable[object], hint: str = "") -> UnknownNameError:
+    def of(
+        cls, kind: str, name: object, known: Iterable[object], hint: str = ""
+    ) -> UnknownNameError:
         """Build the message `no KIND named NAME; did you mean ...?`, with a way out."""
-        return cls(f"no {kind} named {str(name)!r}{nearest(name, known)}{hint and '; ' + hint}")
+        guess = nearest(name, known)
+        joint = " " if guess.endswith("?") else "; "
+        return cls(f"no {kind} named {str(name)!r}{guess}{hint and joint + hint}")
 
 
 class QueryError(UsageError):

@@ -89,7 +89,11 @@ def ingest(
         return
     with create(to) as wh:
         for recipe in wanted:
-            done = wh.ingest(recipe, replace=replace, progress=not quiet)
+            try:
+                done = wh.ingest(recipe, replace=replace, progress=not quiet)
+            except KeyboardInterrupt:
+                typer.echo("interrupted: give the same command again to go on", err=True)
+                raise
             for run in done.runs.values():
                 typer.echo(f"{run}\t{'made' if run in done.made else 'was there'}")
 

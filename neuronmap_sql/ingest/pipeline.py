@@ -105,10 +105,7 @@ class _Maker:
             try:
                 extra = getattr(self, f"_{kind}")(staging)
             except KeyboardInterrupt:
-                _log.warning("interrupted")
-                self.reporter.say(
-                    f"{run}: interrupted; the same command goes on from the last saved state"
-                )
+                _log.warning("interrupted: the same recipe goes on from the last saved state")
                 raise
             row = self._row(kind, runs) | {"seconds": time.monotonic() - began} | extra
             staging.commit(row, self.job.keys(kind), replace=self.replace)

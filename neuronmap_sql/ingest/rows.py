@@ -158,10 +158,9 @@ def sample_rows(
     ]
     sizes = [len(pick) for pick in picks]
     # NaN sort last: a neuron with some of them spreads its ranks over the finite values.
-    order = np.argsort(found.sample, axis=0, kind="stable")
     finite = np.isfinite(found.sample).sum(axis=0)
-    ranks = np.concatenate(picks)[:, None] * finite[None, :] // max(sampled, 1)
-    at = np.take_along_axis(order, ranks, axis=0).T
+    ranks = np.concatenate(picks)[None, :] * finite[:, None] // max(sampled, 1)
+    at = np.take_along_axis(_ascending(found.sample.T), ranks, axis=1)
     value = np.take_along_axis(found.sample.T, at, axis=1)
     columns: dict[str, object] = {
         "neuron": np.repeat(np.arange(neurons, dtype=np.int32), at.shape[1]),
@@ -227,6 +226,17 @@ def _with_tokens(
         | {name: rows[name] for name in rows.column_names}
         | {"value": values, "tok": at, **found}
     )
+
+
+def _ascending(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Return `np.argsort(values, axis=1, kind="stable")`, NaN last, in half its time.
+
+    Integers of the value's order above and its place below are sorted: none are equal.
+    """
+    bits = np.add(values, 0.0, order="C").view(np.int32).astype(np.int64)
+    keys = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits) << 32 | np.arange(values.shape[1])
+    keys.sort(axis=1)
+    return keys & 0xFFFFFFFF
 
 
 def _quantiles(found: Reduced) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from itertools import pairwise
 from threading import Barrier
 
 import torch
@@ -28,7 +29,7 @@ def stripes(neurons: int, device: torch.device) -> list[slice]:
     if device.type == "cpu":
         parts = max(min(torch.get_num_threads(), neurons), -(-neurons // _NEURONS))
     bounds = [neurons * part // parts for part in range(parts + 1)]
-    return [slice(low, high) for low, high in zip(bounds, bounds[1:], strict=False)]
+    return [slice(low, high) for low, high in pairwise(bounds)]
 
 
 def each_stripe(work: Callable[[int], None], count: int, device: torch.device) -> None:

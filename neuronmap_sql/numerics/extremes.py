@@ -59,20 +59,24 @@ class Extremes:
         if not self._waiting:
             return self.keys
         neurons, k = self.keys.shape
-        own = torch.arange(neurons, device=self.keys.device).repeat_interleave(k)
-        neuron = torch.cat([own, *(n for n, _ in self._waiting)])
-        keys = torch.cat([self.keys.flatten(), *(w for _, w in self._waiting)])
+        neuron = torch.cat([neuron for neuron, _ in self._waiting])
+        order = neuron.argsort(stable=True)
+        neuron, waiting = neuron[order], torch.cat([keys for _, keys in self._waiting])[order]
         self._waiting, self._waiting_count = [], 0
-        by_key = keys.argsort(descending=True, stable=True)
-        order = by_key[neuron[by_key].argsort(stable=True)]
         counts = torch.bincount(neuron, minlength=neurons)
-        first = counts.cumsum(0) - counts
-        rank = torch.arange(len(order), device=order.device) - first[neuron[order]]
-        self._set(keys[order[rank < k]].reshape(neurons, k))
+        place = torch.arange(len(neuron), device=neuron.device)
+        place -= (counts.cumsum(0) - counts)[neuron]
+        # As rows of equal length they go quickly; a neuron with many takes several rounds.
+        for first in range(0, int(counts.max()), slots := max(2 * k, 32)):
+            some = (place >= first) & (place < first + slots)
+            rows = torch.nn.functional.pad(self.keys, (0, slots), value=_EMPTY)
+            rows[neuron[some], k + place[some] - first] = waiting[some]
+            self.keys = rows.topk(k, dim=1).values
+        self._set(self.keys)
         return self.keys
 
     def result(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Return values and tokens [neurons, k] from rank 1 on; token -1 where there is no value."""
+        """Return values and tokens [neurons, k] from rank 1 on; token -1 where there is none."""
         keys = self.settle().cpu()
         value = _value(keys)
         # Adding zero: the lowest value of a ReLU is 0.0, not -0.0.
@@ -86,10 +90,8 @@ class Extremes:
 
     def _near(self, values: torch.Tensor) -> torch.Tensor:
         """Neurons whose extreme reaches the threshold: few, once many tokens were seen."""
-        if self.lowest:
-            far = values.amin(0) > self._threshold
-        else:
-            far = values.amax(0) < self._threshold
+        bound = self._threshold
+        far = values.amin(0) > bound if self.lowest else values.amax(0) < bound
         # The extreme of values with a NaN is NaN, which is not far.
         return (~far).nonzero().squeeze(1)
 

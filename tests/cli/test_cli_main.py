@@ -62,14 +62,15 @@ def test_errors_say_their_exit_code(error: type[NeuronMapError]) -> None:
     assert error.exit_code == (2 if issubclass(error, UsageError) else 1)
 
 
-HEAVY = ("torch", "transformers", "altair", "scipy", "pandas")
+HEAVY = ("torch", "transformers", "altair", "scipy")
 
 
 def heavy_modules(code: str, *arguments: str | Path) -> str:
     """Run Python code in a process; return which heavy packages it had imported at its end."""
     tail = f"import sys; print('!', *sorted(set(sys.modules) & set({HEAVY!r})), file=sys.stderr)"
+    whole = f"import atexit\natexit.register(lambda: exec({tail!r}))\n{code}"
     done = subprocess.run(
-        [sys.executable, "-c", f"import atexit\natexit.register(lambda: exec({tail!r}))\n{code}", *arguments],
+        [sys.executable, "-c", whole, *arguments],
         capture_output=True, text=True, env=os.environ, timeout=120, check=True,
     )  # fmt: skip
     return done.stderr.rpartition("!")[2].strip()
