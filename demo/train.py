@@ -17,7 +17,6 @@ import argparse
 import json
 import lzma
 import math
-import os
 import platform
 import time
 from pathlib import Path
@@ -204,7 +203,7 @@ def train(seed: int, name: str, steps: int, checkpoints: list[int], device: str)
                 "seconds": seconds,
             }
             torch.save(state, state_file.with_suffix(".tmp"))
-            os.replace(state_file.with_suffix(".tmp"), state_file)
+            state_file.with_suffix(".tmp").replace(state_file)
     save(model, HERE / "models" / name, facts(steps, spent + time.monotonic() - began))
 
 
