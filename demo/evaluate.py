@@ -4,9 +4,9 @@
 
 Prints JSON: held-out loss of every model in `demo/models/` and of an untrained one, and the
 excess correlation of the three seeds and of three untrained models. Excess correlation follows
-Gurnee et al. (arXiv 2401.12181): for a neuron, the mean over the other models of its largest Pearson
-correlation with any of their neurons, less the largest with any neuron of the model after a random
-rotation of each layer.
+Gurnee et al. (arXiv 2401.12181): for a neuron, the mean over the other models of its largest
+Pearson correlation with any of their neurons, less the largest with any neuron of the model after
+a random rotation of each layer.
 """
 
 from __future__ import annotations
