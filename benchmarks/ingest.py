@@ -1,6 +1,7 @@
 """What does an ingest cost over the bare forward pass of the same tokens? Prints tables of ratios.
 
-    python benchmarks/ingest.py --tokens 32768 --rounds 2       time over the bare forward
+    python benchmarks/ingest.py --tokens 16384 --rounds 2       time over the bare forward
+    python benchmarks/ingest.py --tokens 65536 --what "ingest: stats, top, samples, weights"
     python benchmarks/ingest.py --only growth --tokens 3000     memory, and both at ten times
     python benchmarks/ingest.py --only stages                   processor time of each reduction
     python benchmarks/ingest.py --device cuda                   the same on a GPU
@@ -125,8 +126,8 @@ def save(folder: Path, tokens: int) -> None:
         np.save(folder / f"{layer}.npy", values)
 
 
-def speed(bench: Bench, tokens: int, rounds: int) -> None:
-    """Print wall and processor time over the bare forward's."""
+def speed(bench: Bench, tokens: int, rounds: int, what: str) -> None:
+    """Print wall and processor time over the bare forward's, of all or of one ingest."""
     batches, model = bench.batches(tokens), bare_model(bench)
     counted = sum(len(batch.rows) for batch in batches)
     positions = sum(batch.input_ids.numel() for batch in batches)
@@ -136,6 +137,8 @@ def speed(bench: Bench, tokens: int, rounds: int) -> None:
         **{name: partial(bench.ingest, tokens, keep) for name, keep in KEPT.items()},
         "np.save of all values, float16": partial(save, bench.folder, counted),
     }
+    if what:
+        contenders = {name: contenders[name] for name in ("bare forward", what)}
     run(model, batches[:1])
     taken = paired(contenders, rounds, warm=False)
     print(f"{counted:,} tokens ({positions:,} positions with padding), {rounds} rounds\n")
@@ -228,7 +231,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--only", choices=["speed", "growth", "stages", "child"], default="speed")
     parser.add_argument("--folder", type=Path, help="folder to keep the model and the text in")
-    parser.add_argument("--what", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--what", choices=["", "bare forward", *KEPT], default="", help="only this")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as aside:
         bench = Bench(options.folder or Path(aside), options.device)
@@ -242,7 +245,7 @@ def main() -> None:
         if not (bench.folder / "gpt2").exists():
             write_model(bench.folder)
         if options.only == "speed":
-            speed(bench, options.tokens, options.rounds)
+            speed(bench, options.tokens, options.rounds, options.what)
         else:
             growth(bench, options.tokens)
 

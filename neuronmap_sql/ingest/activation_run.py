@@ -83,8 +83,10 @@ def _write_spooled(
 ) -> None:
     """Turn the spool into the large tables, hook by hook."""
     keep = work.keep
+    if not extraction.spools:
+        return
     total = sum(spool.values.nbytes for spool in extraction.spools.values())
-    with reporter.meter("write values", max(total, 1), "bytes") as meter:
+    with reporter.meter("write values", total, "bytes") as meter:
         for hook, spool in extraction.spools.items():
             place = work.place(hook)
             makers = {

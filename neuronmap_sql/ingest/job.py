@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from neuronmap_sql.errors import ModelError
+from neuronmap_sql.errors import DataError, ModelError
 from neuronmap_sql.ingest.batching import batch_tokens
 from neuronmap_sql.ingest.documents import Documents, read_documents
 from neuronmap_sql.ingest.extract import Work
@@ -22,6 +22,7 @@ from neuronmap_sql.ingest.settings import Recipe
 from neuronmap_sql.ingest.sites import resolve
 from neuronmap_sql.ingest.tokenization import Tokenization, tokenize
 from neuronmap_sql.ingest.weight_rows import mlp_places
+from neuronmap_sql.numerics.extremes import MAX_TOKENS
 from neuronmap_sql.warehouse.manifest import Key
 from neuronmap_sql.warehouse.schema import FORMAT
 from neuronmap_sql.warehouse.staging import run_id
@@ -146,6 +147,11 @@ def prepare(recipe: Recipe, reporter: Reporter, loaded: LoadedModel | None = Non
         tokenization = tokenize(documents, loaded.tokenizer, recipe.data, context, step)
     for note in tokenization.notes:
         reporter.say(f"{recipe.data.name}: {note}")
+    if len(tokenization.table) > MAX_TOKENS:
+        raise DataError(
+            f"{recipe.data.name} has {len(tokenization.table):,} tokens; a dataset may have"
+            f" {MAX_TOKENS:,}: set data.limit, or ingest parts of it under names of their own"
+        )
     return Job(recipe, documents, loaded, hooks, tokenization)
 
 

@@ -13,8 +13,9 @@ in Python. What the tokenizers library reports is exact but for four cases, put 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,10 @@ __all__ = ["Characters", "Ints", "characters", "exact_spans", "word_numbers"]
 
 Ints = npt.NDArray[np.int64]
 
+Code = TypeVar("Code", np.uint8, np.bool_)
+
 _LETTER, _MARK, _JOINER = 1, 2, 3
+_JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def characters(texts: list[str]) -> Characters:
     """Lay the characters of documents end to end."""
     codes = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
     first = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64)
-    return Characters(codes, _kinds()[codes], first)
+    return Characters(codes, _by_character(codes, _kind, np.uint8), first)
 
 
 def exact_spans(
@@ -128,7 +132,7 @@ def _take_spaces(
     put = vocabulary.blank[ids] & shared  # a mark that has the span of the token after it
     end[put] = start[put]
     floor = np.maximum(chars.first[doc], np.concatenate([[0], end[:-1]]))
-    blank = np.append(np.isin(chars.codes, _blanks()), False)
+    blank = np.append(_by_character(chars.codes, str.isspace, np.bool_), False)
     bare = vocabulary.opens[ids] & (put | ~blank[start])
     start -= bare & (start > floor) & blank[start - 1]
 
@@ -146,19 +150,19 @@ def _take_marks(chars: Characters, doc: Ints, start: Ints, end: Ints) -> None:
     end[longer] = np.minimum(stop[end[longer]], limit[longer])
 
 
-@cache
-def _kinds() -> npt.NDArray[np.uint8]:
-    """Return the kind of every code point."""
-    kinds = {"L": _LETTER, "N": _LETTER, "P": 0, "M": _MARK}
-    categories = (unicodedata.category(chr(code)) for code in range(0x110000))
-    table = np.fromiter(
-        (_LETTER if name == "Pc" else kinds.get(name[0], 0) for name in categories), np.uint8
-    )
-    table[[0x200C, 0x200D]] = _JOINER
-    return table
+def _kind(character: str) -> int:
+    category = unicodedata.category(character)
+    if character in _JOINERS:
+        return _JOINER
+    return _MARK if category[0] == "M" else _LETTER * (category[0] in "LN" or category == "Pc")
 
 
-@cache
-def _blanks() -> npt.NDArray[np.uint32]:
-    """Return the code points that are white space."""
-    return np.array([c for c in range(0x110000) if chr(c).isspace()], np.uint32)
+def _by_character(
+    codes: npt.NDArray[np.uint32], ask: Callable[[str], int], kind: type[Code]
+) -> npt.NDArray[Code]:
+    """Ask once for each character that there is, and return the answers at all its places."""
+    table = np.zeros(int(codes.max(initial=0)) + 1, kind)
+    table[codes] = 1
+    there = np.flatnonzero(table)
+    table[there] = [ask(chr(code)) for code in there]
+    return table[codes]

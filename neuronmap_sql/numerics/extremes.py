@@ -13,8 +13,8 @@ import torch
 
 __all__ = ["MAX_TOKENS", "Extremes"]
 
-MAX_TOKENS = 2**32 - 1
-"""Tokens that a key can tell apart."""
+MAX_TOKENS = 2**31 - 1
+"""Tokens that a key can tell apart, and that a histogram's int32 can count."""
 
 _LOW32 = 0xFFFFFFFF
 _EMPTY = torch.iinfo(torch.int64).min
