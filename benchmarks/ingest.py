@@ -32,7 +32,7 @@ from common import Timing, machine, paired, texts
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from neuronmap_sql import content
-from neuronmap_sql.ingest.batching import Batch, make_batch, plan_shards
+from neuronmap_sql.ingest.extraction.batching import Batch, make_batch, plan_shards
 from neuronmap_sql.ingest.job import prepare, work_of
 from neuronmap_sql.ingest.pipeline import ingest
 from neuronmap_sql.ingest.progress import Reporter

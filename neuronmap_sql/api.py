@@ -112,7 +112,7 @@ class Warehouse:
         Raises:
             RecipeError, DataError, ModelError, UsageError: see `neuronmap_sql.errors`.
         """
-        from neuronmap_sql.ingest.models import given
+        from neuronmap_sql.ingest.models.loading import given
         from neuronmap_sql.ingest.pipeline import ingest
         from neuronmap_sql.ingest.progress import Reporter
         from neuronmap_sql.ingest.recipe import read_recipe

@@ -22,7 +22,7 @@ RemoteOption = Annotated[bool, typer.Option("--trust-remote-code", help="Run the
 def list_(context: typer.Context) -> None:
     """List the model families that are mapped; `models show NAME` describes one model."""
     if context.invoked_subcommand is None:
-        from neuronmap_sql.ingest.families import families
+        from neuronmap_sql.ingest.models.families import families
 
         rows = [
             {"family": f.name, "title": f.title, "model types": ", ".join(f.model_types),
@@ -43,8 +43,8 @@ def show(
     trust_remote_code: RemoteOption = False,
 ) -> None:
     """Describe a model from its configuration: family, layers, widths, parameters, files."""
-    from neuronmap_sql.ingest.availability import check as look
-    from neuronmap_sql.ingest.describe import describe
+    from neuronmap_sql.ingest.models.availability import check as look
+    from neuronmap_sql.ingest.models.describe import describe
     from neuronmap_sql.ingest.settings import ModelSettings
 
     settings = ModelSettings(

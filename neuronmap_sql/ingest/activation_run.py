@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from neuronmap_sql.ingest.extract import Extraction, Work
-from neuronmap_sql.ingest.forward import Hook
+from neuronmap_sql.ingest.extraction.extract import Extraction, Work
+from neuronmap_sql.ingest.extraction.large_rows import block_rows, firing_rows, token_rows
+from neuronmap_sql.ingest.extraction.rows import (
+    layer_stats,
+    neuron_stats,
+    sample_rows,
+    site_rows,
+    top_rows,
+)
+from neuronmap_sql.ingest.extraction.tolerance import measure_tolerance
 from neuronmap_sql.ingest.job import Job, work_of
-from neuronmap_sql.ingest.large_rows import block_rows, firing_rows, token_rows
+from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.progress import Reporter
-from neuronmap_sql.ingest.rows import layer_stats, neuron_stats, sample_rows, site_rows, top_rows
-from neuronmap_sql.ingest.tolerance import measure_tolerance
 from neuronmap_sql.warehouse.parquet import conform
 from neuronmap_sql.warehouse.staging import Staging
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from neuronmap_sql.ingest.extract import Extraction, Work
+from neuronmap_sql.ingest.data.windows import Windows
+from neuronmap_sql.ingest.extraction.extract import Extraction, Work
+from neuronmap_sql.ingest.extraction.weight_rows import mlp_places
 from neuronmap_sql.ingest.job import Job, prepare, work_of
 from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.settings import Recipe
-from neuronmap_sql.ingest.weight_rows import mlp_places
-from neuronmap_sql.ingest.windows import Windows
 from neuronmap_sql.numerics.bins import BINS
 from neuronmap_sql.warehouse.store import Store
 

@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from neuronmap_sql.errors import DataError, ModelError
-from neuronmap_sql.ingest.batching import batch_tokens
-from neuronmap_sql.ingest.documents import Documents, read_documents
-from neuronmap_sql.ingest.extract import Work
-from neuronmap_sql.ingest.forward import Hook
-from neuronmap_sql.ingest.loaded import LoadedModel
-from neuronmap_sql.ingest.models import load
+from neuronmap_sql.ingest.data.documents import Documents, read_documents
+from neuronmap_sql.ingest.data.tokenization import Tokenization, tokenize
+from neuronmap_sql.ingest.extraction.batching import batch_tokens
+from neuronmap_sql.ingest.extraction.extract import Work
+from neuronmap_sql.ingest.extraction.weight_rows import mlp_places
+from neuronmap_sql.ingest.models.forward import Hook
+from neuronmap_sql.ingest.models.loaded import LoadedModel
+from neuronmap_sql.ingest.models.loading import load
+from neuronmap_sql.ingest.models.sites import resolve
 from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.settings import Recipe
-from neuronmap_sql.ingest.sites import resolve
-from neuronmap_sql.ingest.tokenization import Tokenization, tokenize
-from neuronmap_sql.ingest.weight_rows import mlp_places
 from neuronmap_sql.numerics.extremes import MAX_TOKENS
 from neuronmap_sql.warehouse.manifest import Key
 from neuronmap_sql.warehouse.schema import FORMAT

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from neuronmap_sql.errors import ModelError
-from neuronmap_sql.ingest.configuration import choose_family, read_config
-from neuronmap_sql.ingest.families import Family
-from neuronmap_sql.ingest.finder import propose, to_toml
-from neuronmap_sql.ingest.forward import Hook
+from neuronmap_sql.ingest.models.configuration import choose_family, read_config
+from neuronmap_sql.ingest.models.families import Family
+from neuronmap_sql.ingest.models.finder import propose, to_toml
+from neuronmap_sql.ingest.models.forward import Hook
+from neuronmap_sql.ingest.models.sites import resolve
+from neuronmap_sql.ingest.models.skeleton import skeleton, split
+from neuronmap_sql.ingest.models.source import find
 from neuronmap_sql.ingest.settings import ModelSettings, SiteSettings
-from neuronmap_sql.ingest.sites import resolve
-from neuronmap_sql.ingest.skeleton import skeleton, split
-from neuronmap_sql.ingest.source import find
 
 __all__ = ["hooks_of", "proposal"]
 

@@ -22,13 +22,13 @@ import pyarrow as pa
 
 from neuronmap_sql.errors import UsageError
 from neuronmap_sql.ingest.activation_run import write_activations
+from neuronmap_sql.ingest.extraction.weight_rows import mlp_places, weight_rows
 from neuronmap_sql.ingest.job import Job, prepare
-from neuronmap_sql.ingest.loaded import LoadedModel
+from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.provenance import git_revision, versions
 from neuronmap_sql.ingest.recipe import to_toml
 from neuronmap_sql.ingest.settings import Recipe
-from neuronmap_sql.ingest.weight_rows import mlp_places, weight_rows
 from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.store import Store
 

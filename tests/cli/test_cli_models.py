@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
-from neuronmap_sql.ingest.families import families
+from neuronmap_sql.ingest.models.families import families
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from tokenizers import (
 )
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from neuronmap_sql.ingest.documents import Documents
+from neuronmap_sql.ingest.data.documents import Documents
+from neuronmap_sql.ingest.data.tokenization import Tokenization, tokenize
 from neuronmap_sql.ingest.settings import DataSettings
-from neuronmap_sql.ingest.tokenization import Tokenization, tokenize
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog, and the dog doesn't mind.",

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from neuronmap_sql.errors import DataError
-from neuronmap_sql.ingest.documents import Documents, read_documents
+from neuronmap_sql.ingest.data.documents import Documents, read_documents
 from neuronmap_sql.ingest.settings import DataSettings
 
 

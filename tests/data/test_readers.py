@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from neuronmap_sql.errors import DataError
-from neuronmap_sql.ingest.documents import Documents, read_documents
+from neuronmap_sql.ingest.data.documents import Documents, read_documents
 from neuronmap_sql.ingest.settings import DataSettings
 
 ROWS = b'{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n'

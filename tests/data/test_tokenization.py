@@ -22,8 +22,8 @@ from small_tokenizers import (
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from neuronmap_sql.errors import DataError, ModelError
+from neuronmap_sql.ingest.data.tokenization import tokenize, tokenizer_key
 from neuronmap_sql.ingest.settings import DataSettings
-from neuronmap_sql.ingest.tokenization import tokenize, tokenizer_key
 from neuronmap_sql.warehouse.schema import arrow_schema
 
 
@@ -135,7 +135,7 @@ def test_words_join_across_tokenizers() -> None:
 def test_batches_are_numbered_through(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rows and windows, whether in one batch or in many."""
     at_once = tokenized(wordpiece(), *CORPUS[:9], context=9, overlap=2)
-    monkeypatch.setattr("neuronmap_sql.ingest.tokenization._BATCH", 100)
+    monkeypatch.setattr("neuronmap_sql.ingest.data.tokenization._BATCH", 100)
     calls: list[tuple[int, int]] = []
     data = DataSettings("sample", context=9, overlap=2)
     batched = tokenize(

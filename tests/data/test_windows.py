@@ -19,9 +19,9 @@ from small_tokenizers import (
 )
 
 from neuronmap_sql.errors import RecipeError
+from neuronmap_sql.ingest.data.tokenization import tokenize
+from neuronmap_sql.ingest.data.windows import Windowing, cut, windowing
 from neuronmap_sql.ingest.settings import DataSettings
-from neuronmap_sql.ingest.tokenization import tokenize
-from neuronmap_sql.ingest.windows import Windowing, cut, windowing
 
 Shown = tuple[int, bool, int]
 NONE = np.zeros(0, np.int32)

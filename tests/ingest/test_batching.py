@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuronmap_sql.ingest.batching import Shard, make_batch, plan_shards
-from neuronmap_sql.ingest.windows import Windows
+from neuronmap_sql.ingest.data.windows import Windows
+from neuronmap_sql.ingest.extraction.batching import Shard, make_batch, plan_shards
 
 LENGTHS = st.lists(st.lists(st.integers(1, 30), max_size=4), min_size=1, max_size=12).filter(any)
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from neuronmap_sql.errors import ModelError
-from neuronmap_sql.ingest.forward import Hook
-from neuronmap_sql.ingest.hooks import extractor
+from neuronmap_sql.ingest.extraction.hooks import extractor
+from neuronmap_sql.ingest.models.forward import Hook
 
 IDS = torch.arange(2 * 9).reshape(2, 9) + 40
 MASK = torch.ones_like(IDS)

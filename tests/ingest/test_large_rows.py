@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from neuronmap_sql.ingest.large_rows import block_rows, firing_rows, token_rows
-from neuronmap_sql.ingest.rows import Place
+from neuronmap_sql.ingest.extraction.large_rows import block_rows, firing_rows, token_rows
+from neuronmap_sql.ingest.extraction.rows import Place
 from neuronmap_sql.ingest.settings import KeepSettings
 
 PLACE = Place("m", "d", "t", "mlp", 0)

@@ -11,12 +11,18 @@ import pytest
 import torch
 from scipy import stats
 
-from neuronmap_sql.ingest.batching import Batch, Shard
-from neuronmap_sql.ingest.pools import Pooler
-from neuronmap_sql.ingest.reducers import Reduced, SiteReducer
-from neuronmap_sql.ingest.rows import LEVELS, Place, layer_stats, neuron_stats, sample_rows
+from neuronmap_sql.ingest.extraction.batching import Batch, Shard
+from neuronmap_sql.ingest.extraction.pools import Pooler
+from neuronmap_sql.ingest.extraction.reducers import Reduced, SiteReducer
+from neuronmap_sql.ingest.extraction.rows import (
+    LEVELS,
+    Place,
+    layer_stats,
+    neuron_stats,
+    sample_rows,
+)
+from neuronmap_sql.ingest.extraction.spool import Spool
 from neuronmap_sql.ingest.settings import KeepSettings
-from neuronmap_sql.ingest.spool import Spool
 
 Array = npt.NDArray[np.float32]
 KEEP = KeepSettings(top_k=5)

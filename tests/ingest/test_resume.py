@@ -16,10 +16,10 @@ import torch
 from demo_recipes import demo_recipe
 
 from neuronmap_sql.errors import ModelError, UsageError
-from neuronmap_sql.ingest.extract import Extraction
-from neuronmap_sql.ingest.hooks import Extractor
+from neuronmap_sql.ingest.extraction.extract import Extraction
+from neuronmap_sql.ingest.extraction.hooks import Extractor
+from neuronmap_sql.ingest.extraction.reducers import SiteReducer
 from neuronmap_sql.ingest.pipeline import Ingested, ingest
-from neuronmap_sql.ingest.reducers import SiteReducer
 from neuronmap_sql.ingest.settings import Recipe
 from neuronmap_sql.numerics.extremes import Extremes
 from neuronmap_sql.warehouse.connect import connect

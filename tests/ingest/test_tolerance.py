@@ -10,13 +10,13 @@ import torch
 from demo_recipes import demo_recipe
 from torch import Tensor
 
-from neuronmap_sql.ingest.batching import make_batch
-from neuronmap_sql.ingest.forward import Hook
-from neuronmap_sql.ingest.hooks import Extractor, extractor
+from neuronmap_sql.ingest.extraction.batching import make_batch
+from neuronmap_sql.ingest.extraction.hooks import Extractor, extractor
+from neuronmap_sql.ingest.extraction.tolerance import measure_tolerance
 from neuronmap_sql.ingest.job import Job, prepare
+from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.pipeline import ingest
 from neuronmap_sql.ingest.progress import Reporter
-from neuronmap_sql.ingest.tolerance import measure_tolerance
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.store import Store
 

@@ -9,10 +9,10 @@ import tiny
 import torch
 from torch import Tensor, nn
 
-from neuronmap_sql.ingest.families import Family, detect
-from neuronmap_sql.ingest.forward import Hook, forward, watch
+from neuronmap_sql.ingest.models.families import Family, detect
+from neuronmap_sql.ingest.models.forward import Hook, forward, watch
+from neuronmap_sql.ingest.models.sites import resolve
 from neuronmap_sql.ingest.settings import SiteSettings
-from neuronmap_sql.ingest.sites import resolve
 
 IDS = torch.tensor([[5, 17, 9, 33, 60, 21, 8], [44, 3, 71, 12, 0, 0, 0]])
 MASK = (IDS != 0).long()

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuronmap_sql.errors import RecipeError, UnknownNameError, UsageError
-from neuronmap_sql.ingest.aliases import parse_layers, requested
-from neuronmap_sql.ingest.families import detect, families, family_named, read_family
+from neuronmap_sql.ingest.models.aliases import parse_layers, requested
+from neuronmap_sql.ingest.models.families import detect, families, family_named, read_family
 
 FILE = """
 title = "Mine"
@@ -173,7 +173,7 @@ def test_layers_that_are_not_there(spec: str) -> None:
 
 def test_families_are_read_without_torch() -> None:
     code = (
-        "import sys; from neuronmap_sql.ingest.families import families; families(); "
+        "import sys; from neuronmap_sql.ingest.models.families import families; families(); "
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from recording import IDS, MASK, everything, modules_of, record
 from torch import Tensor, nn
 
-from neuronmap_sql.ingest.families import families
+from neuronmap_sql.ingest.models.families import families
 
 Activation = Callable[[Tensor], Tensor]
 

@@ -11,10 +11,10 @@ from recording import everything, record
 from torch import nn
 
 from neuronmap_sql.errors import ModelError, UnknownNameError
-from neuronmap_sql.ingest.families import parse
-from neuronmap_sql.ingest.finder import propose, to_toml
+from neuronmap_sql.ingest.models.families import parse
+from neuronmap_sql.ingest.models.finder import propose, to_toml
+from neuronmap_sql.ingest.models.sites import resolve
 from neuronmap_sql.ingest.settings import SiteSettings
-from neuronmap_sql.ingest.sites import resolve
 
 SHARED = ("albert", "albert-groups")
 EXPERTS = ("mixtral", "qwen3_moe", "gpt_oss")

@@ -13,9 +13,9 @@ import pytest
 import tiny
 
 from neuronmap_sql.errors import ModelError
-from neuronmap_sql.ingest.availability import check
-from neuronmap_sql.ingest.describe import describe
-from neuronmap_sql.ingest.models import load
+from neuronmap_sql.ingest.models.availability import check
+from neuronmap_sql.ingest.models.describe import describe
+from neuronmap_sql.ingest.models.loading import load
 from neuronmap_sql.ingest.settings import ModelSettings
 
 NAME = "someone/tiny"

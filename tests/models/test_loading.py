@@ -17,11 +17,11 @@ from tokenizers.models import WordLevel
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast, T5EncoderModel
 
 from neuronmap_sql.errors import ModelError, UnknownNameError, UsageError
-from neuronmap_sql.ingest.availability import check
-from neuronmap_sql.ingest.describe import describe
-from neuronmap_sql.ingest.models import from_module, load
+from neuronmap_sql.ingest.models.availability import check
+from neuronmap_sql.ingest.models.describe import describe
+from neuronmap_sql.ingest.models.loading import from_module, load
+from neuronmap_sql.ingest.models.sites import resolve
 from neuronmap_sql.ingest.settings import ModelSettings, SiteSettings
-from neuronmap_sql.ingest.sites import resolve
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_revisions_and_names() -> None:
     ],
 )
 def test_facts_of_families(case: str, facts: dict[str, object]) -> None:
-    from neuronmap_sql.ingest.families import detect
+    from neuronmap_sql.ingest.models.families import detect
 
     model = tiny.backbone(case)
     info = from_module(model, case, family=detect(model.config)).info

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from recording import record
 
-from neuronmap_sql.ingest.loaded import LoadedModel
-from neuronmap_sql.ingest.models import load
+from neuronmap_sql.ingest.models.loaded import LoadedModel
+from neuronmap_sql.ingest.models.loading import load
+from neuronmap_sql.ingest.models.sites import resolve
+from neuronmap_sql.ingest.models.weights_map import mlp_weights, unembedding
 from neuronmap_sql.ingest.settings import CustomSite, ModelSettings, SiteSettings
-from neuronmap_sql.ingest.sites import resolve
-from neuronmap_sql.ingest.weights_map import mlp_weights, unembedding
 
 INTERMEDIATE = CustomSite("pre", "encoder.layer.{layer}.intermediate.dense")
 

@@ -11,10 +11,10 @@ from recording import everything, record
 from torch import Tensor, nn
 
 from neuronmap_sql.errors import ModelError, RecipeError, UnknownNameError
-from neuronmap_sql.ingest.families import Family, detect
-from neuronmap_sql.ingest.forward import watch
+from neuronmap_sql.ingest.models.families import Family, detect
+from neuronmap_sql.ingest.models.forward import watch
+from neuronmap_sql.ingest.models.sites import resolve
 from neuronmap_sql.ingest.settings import CustomSite, SiteSettings
-from neuronmap_sql.ingest.sites import resolve
 
 
 def with_site(family: Family, site: str, **changes: str) -> Family:

@@ -9,13 +9,13 @@ from recording import IDS, MASK, everything, modules_of, record
 from test_family_values import FUSED, GATED, PLAIN
 from torch import Tensor
 
-from neuronmap_sql.ingest.families import detect
-from neuronmap_sql.ingest.forward import forward
-from neuronmap_sql.ingest.loaded import LoadedModel
-from neuronmap_sql.ingest.models import from_module
+from neuronmap_sql.ingest.models.families import detect
+from neuronmap_sql.ingest.models.forward import forward
+from neuronmap_sql.ingest.models.loaded import LoadedModel
+from neuronmap_sql.ingest.models.loading import from_module
+from neuronmap_sql.ingest.models.sites import resolve
+from neuronmap_sql.ingest.models.weights_map import MlpWeights, Norm, mlp_weights, unembedding
 from neuronmap_sql.ingest.settings import SiteSettings
-from neuronmap_sql.ingest.sites import resolve
-from neuronmap_sql.ingest.weights_map import MlpWeights, Norm, mlp_weights, unembedding
 
 GATE_AND_UP = {case: [(s, p + gate, act) for s, p, gate, _, act in GATED[case]] for case in GATED}
 IN_ONE = {case: [("", path, act)] for case, (path, act) in FUSED.items()}

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from neuronmap_sql.ingest.forward import Hook
-from neuronmap_sql.ingest.reducers import Reduced
+from neuronmap_sql.ingest.extraction.reducers import Reduced
+from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.settings import KeepSettings
 from neuronmap_sql.numerics.bins import HALF
 from neuronmap_sql.numerics.histogram import histogram_quantiles, quantile_error

@@ -13,12 +13,12 @@ from typing import Any
 from torch import nn
 
 from neuronmap_sql.errors import ModelError, RecipeError, UnknownNameError
-from neuronmap_sql.ingest.aliases import parse_layers, requested
-from neuronmap_sql.ingest.families import Family, SiteMap, Stack
-from neuronmap_sql.ingest.forward import Hook
-from neuronmap_sql.ingest.probing import Place, measure, missing, modules
+from neuronmap_sql.ingest.models.aliases import parse_layers, requested
+from neuronmap_sql.ingest.models.families import Family, SiteMap, Stack
+from neuronmap_sql.ingest.models.forward import Hook
+from neuronmap_sql.ingest.models.probing import Place, measure, missing, modules
+from neuronmap_sql.ingest.models.weights_map import oriented
 from neuronmap_sql.ingest.settings import CustomSite, SiteSettings
-from neuronmap_sql.ingest.weights_map import oriented
 
 __all__ = ["resolve"]
 

@@ -15,10 +15,9 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from neuronmap_sql.errors import DataError
-from neuronmap_sql.ingest.documents import Documents
-from neuronmap_sql.ingest.settings import DataSettings
-from neuronmap_sql.ingest.spans import Ints, characters, exact_spans, word_numbers
-from neuronmap_sql.ingest.vocabulary import (
+from neuronmap_sql.ingest.data.documents import Documents
+from neuronmap_sql.ingest.data.spans import Ints, characters, exact_spans, word_numbers
+from neuronmap_sql.ingest.data.vocabulary import (
     Vocabulary,
     added_tokens,
     definition,
@@ -27,7 +26,7 @@ from neuronmap_sql.ingest.vocabulary import (
     encoder,
     vocabulary,
 )
-from neuronmap_sql.ingest.windows import (
+from neuronmap_sql.ingest.data.windows import (
     Cut,
     Windowing,
     Windows,
@@ -36,6 +35,7 @@ from neuronmap_sql.ingest.windows import (
     windowing,
     windowing_notes,
 )
+from neuronmap_sql.ingest.settings import DataSettings
 
 __all__ = ["Progress", "Tokenization", "tokenize", "tokenizer_key"]
 

@@ -18,16 +18,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from neuronmap_sql.errors import ModelError
-from neuronmap_sql.ingest.batching import Batch, Shard, make_batch, plan_shards
-from neuronmap_sql.ingest.forward import Hook
-from neuronmap_sql.ingest.hooks import Extractor, extractor
-from neuronmap_sql.ingest.pools import Pooler
+from neuronmap_sql.ingest.data.tokenization import Tokenization
+from neuronmap_sql.ingest.extraction.batching import Batch, Shard, make_batch, plan_shards
+from neuronmap_sql.ingest.extraction.hooks import Extractor, extractor
+from neuronmap_sql.ingest.extraction.pools import Pooler
+from neuronmap_sql.ingest.extraction.reducers import Reduced, SiteReducer
+from neuronmap_sql.ingest.extraction.rows import Place, vector_rows
+from neuronmap_sql.ingest.extraction.spool import Spool
+from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.progress import Meter
-from neuronmap_sql.ingest.reducers import Reduced, SiteReducer
-from neuronmap_sql.ingest.rows import Place, vector_rows
 from neuronmap_sql.ingest.settings import KeepSettings
-from neuronmap_sql.ingest.spool import Spool
-from neuronmap_sql.ingest.tokenization import Tokenization
 from neuronmap_sql.warehouse.staging import Partition, Staging
 
 __all__ = ["Extraction", "Work"]

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from neuronmap_sql.ingest.forward import Hook
-from neuronmap_sql.ingest.hooks import extractor
-from neuronmap_sql.ingest.windows import Windows
+from neuronmap_sql.ingest.data.windows import Windows
+from neuronmap_sql.ingest.extraction.hooks import extractor
+from neuronmap_sql.ingest.models.forward import Hook
 
 __all__ = ["measure_tolerance"]
 

@@ -9,15 +9,15 @@ from typing import Any
 from torch import nn
 
 from neuronmap_sql.errors import ModelError
-from neuronmap_sql.ingest.configuration import choose_family, read_config, read_tokenizer
-from neuronmap_sql.ingest.devices import stored_dtype
-from neuronmap_sql.ingest.families import Family
-from neuronmap_sql.ingest.loaded import ModelInfo
+from neuronmap_sql.ingest.data.vocabulary import definition, definition_hash
+from neuronmap_sql.ingest.models.configuration import choose_family, read_config, read_tokenizer
+from neuronmap_sql.ingest.models.devices import stored_dtype
+from neuronmap_sql.ingest.models.families import Family
+from neuronmap_sql.ingest.models.loaded import ModelInfo
+from neuronmap_sql.ingest.models.skeleton import skeleton, split
+from neuronmap_sql.ingest.models.source import Source, find
+from neuronmap_sql.ingest.models.weights_map import neurons
 from neuronmap_sql.ingest.settings import ModelSettings
-from neuronmap_sql.ingest.skeleton import skeleton, split
-from neuronmap_sql.ingest.source import Source, find
-from neuronmap_sql.ingest.vocabulary import definition, definition_hash
-from neuronmap_sql.ingest.weights_map import neurons
 
 __all__ = ["describe", "information", "tokenizer_hash"]
 

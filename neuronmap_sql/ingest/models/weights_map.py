@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from neuronmap_sql.errors import ModelError, nearest
-from neuronmap_sql.ingest.families import Family, Stack
-from neuronmap_sql.ingest.loaded import LoadedModel
+from neuronmap_sql.ingest.models.families import Family, Stack
+from neuronmap_sql.ingest.models.loaded import LoadedModel
 
 __all__ = ["MlpWeights", "Norm", "Unembedding", "mlp_weights", "neurons", "oriented", "unembedding"]
 

@@ -34,7 +34,7 @@ from typing import Any, Literal
 
 from neuronmap_sql.content import folder
 from neuronmap_sql.errors import RecipeError, UnknownNameError
-from neuronmap_sql.ingest import family_file
+from neuronmap_sql.ingest.models import family_file
 
 __all__ = [
     "Family",

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from neuronmap_sql.errors import ModelError, nearest
-from neuronmap_sql.ingest.aliases import parse_layers
-from neuronmap_sql.ingest.forward import Hook, attach, forward
+from neuronmap_sql.ingest.models.aliases import parse_layers
+from neuronmap_sql.ingest.models.forward import Hook, attach, forward
 
 __all__ = ["Place", "measure", "missing", "modules", "probe"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronmap_sql.errors import ModelError
-from neuronmap_sql.ingest.forward import Hook, forward, watch
+from neuronmap_sql.ingest.models.forward import Hook, forward, watch
 
 __all__ = ["Extractor", "Sink", "extractor"]
 

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from neuronmap_sql.errors import DataError
-from neuronmap_sql.ingest.readers import Rows, chosen
+from neuronmap_sql.ingest.data.readers import Rows, chosen
+from neuronmap_sql.ingest.data.sources import Source
 from neuronmap_sql.ingest.settings import DataSettings
-from neuronmap_sql.ingest.sources import Source
 
 __all__ = ["read_dataset", "read_parquet"]
 

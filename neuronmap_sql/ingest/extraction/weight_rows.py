@@ -16,12 +16,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from neuronmap_sql.ingest.loaded import LoadedModel
+from neuronmap_sql.ingest.extraction.rows import nullable
+from neuronmap_sql.ingest.extraction.stripes import each_stripe
+from neuronmap_sql.ingest.models.loaded import LoadedModel
+from neuronmap_sql.ingest.models.weights_map import (
+    MlpWeights,
+    Unembedding,
+    mlp_weights,
+    unembedding,
+)
 from neuronmap_sql.ingest.progress import Meter
-from neuronmap_sql.ingest.rows import nullable
 from neuronmap_sql.ingest.settings import WeightSettings
-from neuronmap_sql.ingest.stripes import each_stripe
-from neuronmap_sql.ingest.weights_map import MlpWeights, Unembedding, mlp_weights, unembedding
 from neuronmap_sql.numerics.moments import central_moments, power_sums
 
 __all__ = ["mlp_places", "weight_rows"]

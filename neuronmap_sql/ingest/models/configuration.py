@@ -13,9 +13,9 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
 from neuronmap_sql.errors import ModelError, UnknownNameError
-from neuronmap_sql.ingest.families import Family, detect, family_named
+from neuronmap_sql.ingest.models.families import Family, detect, family_named
+from neuronmap_sql.ingest.models.source import Source, find
 from neuronmap_sql.ingest.settings import ModelSettings
-from neuronmap_sql.ingest.source import Source, find
 
 __all__ = ["choose_family", "loading", "read_config", "read_tokenizer"]
 

@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow as pa
 
 from neuronmap_sql.errors import DataError, nearest
-from neuronmap_sql.ingest.columnar import read_dataset, read_parquet
-from neuronmap_sql.ingest.labels import Parts, finite, label_column, label_names
-from neuronmap_sql.ingest.readers import Rows, read_csv, read_files, read_jsonl, read_lines
+from neuronmap_sql.ingest.data.columnar import read_dataset, read_parquet
+from neuronmap_sql.ingest.data.labels import Parts, finite, label_column, label_names
+from neuronmap_sql.ingest.data.readers import Rows, read_csv, read_files, read_jsonl, read_lines
+from neuronmap_sql.ingest.data.sources import Source, find_sources
 from neuronmap_sql.ingest.settings import DataSettings
-from neuronmap_sql.ingest.sources import Source, find_sources
 
 __all__ = ["Documents", "read_documents"]
 

@@ -17,20 +17,20 @@ import torch
 from torch import nn
 
 from neuronmap_sql.errors import ModelError
-from neuronmap_sql.ingest.configuration import (
+from neuronmap_sql.ingest.models.configuration import (
     choose_family,
     loading,
     read_config,
     read_tokenizer,
 )
-from neuronmap_sql.ingest.describe import information
-from neuronmap_sql.ingest.devices import choose_device, choose_dtype
-from neuronmap_sql.ingest.families import Family
-from neuronmap_sql.ingest.finder import propose
-from neuronmap_sql.ingest.loaded import LoadedModel
+from neuronmap_sql.ingest.models.describe import information
+from neuronmap_sql.ingest.models.devices import choose_device, choose_dtype
+from neuronmap_sql.ingest.models.families import Family
+from neuronmap_sql.ingest.models.finder import propose
+from neuronmap_sql.ingest.models.loaded import LoadedModel
+from neuronmap_sql.ingest.models.skeleton import pooling, skeleton, split
+from neuronmap_sql.ingest.models.source import Source, find, weights_hash
 from neuronmap_sql.ingest.settings import ModelSettings
-from neuronmap_sql.ingest.skeleton import pooling, skeleton, split
-from neuronmap_sql.ingest.source import Source, find, weights_hash
 
 __all__ = ["from_module", "given", "load"]
 

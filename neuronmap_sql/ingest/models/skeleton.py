@@ -10,8 +10,8 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from neuronmap_sql.errors import ModelError
-from neuronmap_sql.ingest.configuration import loading
-from neuronmap_sql.ingest.families import Family
+from neuronmap_sql.ingest.models.configuration import loading
+from neuronmap_sql.ingest.models.families import Family
 from neuronmap_sql.ingest.settings import ModelSettings
 
 __all__ = ["pooling", "skeleton", "split"]

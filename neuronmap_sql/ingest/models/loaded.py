@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronmap_sql.ingest.families import Family
-from neuronmap_sql.ingest.forward import forward
+from neuronmap_sql.ingest.models.families import Family
+from neuronmap_sql.ingest.models.forward import forward
 
 __all__ = ["LoadedModel", "ModelInfo"]
 

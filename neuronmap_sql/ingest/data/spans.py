@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from neuronmap_sql.ingest.vocabulary import Vocabulary
+from neuronmap_sql.ingest.data.vocabulary import Vocabulary
 
 __all__ = ["Characters", "Ints", "characters", "exact_spans", "word_numbers"]
 

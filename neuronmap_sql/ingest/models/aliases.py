@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 from neuronmap_sql.errors import UnknownNameError, UsageError
-from neuronmap_sql.ingest.families import Family, SiteMap
-from neuronmap_sql.ingest.family_file import TRANSFORMER_LENS
+from neuronmap_sql.ingest.models.families import Family, SiteMap
+from neuronmap_sql.ingest.models.family_file import TRANSFORMER_LENS
 
 __all__ = ["parse_layers", "requested"]
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from neuronmap_sql.ingest.batching import Batch, Shard
+from neuronmap_sql.ingest.extraction.batching import Batch, Shard
 
 __all__ = ["Pooler"]
 

@@ -9,11 +9,11 @@ import psutil
 import torch
 
 from neuronmap_sql.errors import NeuronMapError
-from neuronmap_sql.ingest.configuration import choose_family, read_config
-from neuronmap_sql.ingest.devices import choose_device, choose_dtype
+from neuronmap_sql.ingest.models.configuration import choose_family, read_config
+from neuronmap_sql.ingest.models.devices import choose_device, choose_dtype
+from neuronmap_sql.ingest.models.skeleton import skeleton
+from neuronmap_sql.ingest.models.source import Source, find
 from neuronmap_sql.ingest.settings import ModelSettings
-from neuronmap_sql.ingest.skeleton import skeleton
-from neuronmap_sql.ingest.source import Source, find
 
 __all__ = ["Availability", "check"]
 

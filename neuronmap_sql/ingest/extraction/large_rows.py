@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from neuronmap_sql.ingest.rows import Place
+from neuronmap_sql.ingest.extraction.rows import Place
 from neuronmap_sql.ingest.settings import KeepSettings
 from neuronmap_sql.numerics.blocks import iter_block_tables, neuron_major
 

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from neuronmap_sql.errors import DataError, nearest
+from neuronmap_sql.ingest.data.sources import Source, decode, opened, text_lines
 from neuronmap_sql.ingest.settings import DataSettings
-from neuronmap_sql.ingest.sources import Source, decode, opened, text_lines
 
 __all__ = ["Rows", "chosen", "read_csv", "read_files", "read_jsonl", "read_lines"]
 

@@ -17,9 +17,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from neuronmap_sql.errors import ModelError
-from neuronmap_sql.ingest.families import Family, SiteMap, Stack, WeightMap
-from neuronmap_sql.ingest.family_file import alias, kind
-from neuronmap_sql.ingest.probing import probe
+from neuronmap_sql.ingest.models.families import Family, SiteMap, Stack, WeightMap
+from neuronmap_sql.ingest.models.family_file import alias, kind
+from neuronmap_sql.ingest.models.probing import probe
 
 __all__ = ["propose", "to_toml"]
 

@@ -10,9 +10,9 @@ import psutil
 import torch
 from torch import Tensor
 
-from neuronmap_sql.ingest.forward import Hook
-from neuronmap_sql.ingest.loaded import ModelInfo
-from neuronmap_sql.ingest.windows import Windows
+from neuronmap_sql.ingest.data.windows import Windows
+from neuronmap_sql.ingest.models.forward import Hook
+from neuronmap_sql.ingest.models.loaded import ModelInfo
 
 __all__ = ["Batch", "Shard", "batch_tokens", "make_batch", "plan_shards"]
 
