@@ -14,7 +14,7 @@ from neuronmap_sql.content import folder
 
 __all__ = ["demo"]
 
-_CHECKPOINTS = ("step100", "step400")
+_CHECKPOINT = "step400"
 _QUESTIONS: tuple[tuple[str, dict[str, object]], ...] = (
     ("layer_profile", {"model": "demo-a"}),
     ("checkpoint_drift", {"name": "demo-a"}),
@@ -29,17 +29,19 @@ def demo(
     to: Annotated[Path, typer.Argument(help="Warehouse to make, or to complete.")] = Path(
         "demo.warehouse"
     ),
+    limit: Annotated[int, typer.Option(min=0, help="Read so many documents; 0: all.")] = 0,
 ) -> None:
     """Ingest the demo models over the demo text, ask some questions, and draw a neuron."""
     began = time.monotonic()
     with create(to) as wh:
         recipe = folder("ingest") / "demo.toml"
-        wh.ingest(recipe, overrides=_model("demo-a"))
-        few = {"keep.tables": ["stats", "top", "samples", "weights"]}
-        wh.ingest(recipe, overrides=_model("demo-b") | few)
-        for step in _CHECKPOINTS:
-            source = _model(f"demo-a-{step}") | {"model.name": "demo-a", "model.revision": step}
-            wh.ingest(recipe, overrides=source | {"keep.tables": ["stats"]})
+        chosen: dict[str, object] = {"data.limit": limit}
+        wh.ingest(recipe, overrides=_model("demo-a") | chosen)
+        chosen["keep.tables"] = ["stats", "top", "samples", "weights"]
+        wh.ingest(recipe, overrides=_model("demo-b") | chosen)
+        early = _model(f"demo-a-{_CHECKPOINT}")
+        early |= {"model.name": "demo-a", "model.revision": _CHECKPOINT}
+        wh.ingest(recipe, overrides=early | chosen | {"keep.tables": ["stats"]})
         for name, values in _QUESTIONS:
             said = " ".join(f"--param {key}='{value}'" for key, value in values.items())
             typer.echo(f"\n$ neuronmap query {name} {said} -w {to}")

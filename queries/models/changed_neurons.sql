@@ -9,7 +9,7 @@
 -- $dataset VARCHAR = NULL: Dataset that both have seen; NULL: each of them.
 -- $k INTEGER = 20: Rows at most.
 --
--- Example: $model_a = 'demo-a@step100', $model_b = 'demo-a', $k = 10
+-- Example: $model_a = 'demo-a@step400', $model_b = 'demo-a', $k = 10
 SELECT
     a.dataset,
     a.layer,

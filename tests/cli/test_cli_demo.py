@@ -1,7 +1,4 @@
-"""What `neuronmap demo` will ask: its questions fit the queries; its commands fit the command line.
-
-The demo as a whole is run by `make demo`.
-"""
+"""`neuronmap demo`: it runs, its questions fit the queries, its commands fit the command line."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from neuronmap_sql.cli.demo import _QUESTIONS, _next
 from neuronmap_sql.cli.main import app
@@ -32,3 +30,15 @@ def test_the_commands_to_try_next_exist() -> None:
         while hasattr(target, "commands"):
             target = target.commands[rest.pop(0)]
         target.make_context(command, rest)
+
+
+@pytest.mark.slow
+def test_it_runs_over_some_of_the_text(tmp_path: Path) -> None:
+    to = tmp_path / "demo.warehouse"
+    found = CliRunner().invoke(app, ["demo", str(to), "--limit", "60"])
+    assert found.exit_code == 0, found.output
+    for name, _ in _QUESTIONS:
+        assert f"$ neuronmap query {name} " in found.stdout
+    assert found.stdout.count("═") > 0
+    assert {path.suffix for path in (to / "plots").iterdir()} == {".png", ".html"}
+    assert "demo-a@step400" in found.stdout

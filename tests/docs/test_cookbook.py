@@ -14,7 +14,7 @@ from neuronmap_sql.warehouse.views import create_macros
 
 PAGE = Path(__file__).parents[2] / "docs" / "cookbook.md"
 RECIPES = re.findall(r"^## (.+?)\n(?:(?!^## ).)*?^```sql\n(.+?)^```", PAGE.read_text(), re.M | re.S)
-MODELS = (("demo-a", "NULL"), ("demo-a@step100", "100"), ("demo-b", "NULL"))
+MODELS = (("demo-a", "NULL"), ("demo-a@step400", "400"), ("demo-b", "NULL"))
 LARGE = {"activations", "token_matrices", "vectors", "firings"}
 
 
