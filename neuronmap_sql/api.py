@@ -17,6 +17,8 @@ from neuronmap_sql.warehouse.frames import matrix, table
 from neuronmap_sql.warehouse.result import Result, execute
 from neuronmap_sql.warehouse.schema import table_names
 from neuronmap_sql.warehouse.store import Store
+from neuronmap_sql.warehouse.verify import Problem, verify
+from neuronmap_sql.warehouse.verify import repair as move_aside
 
 if TYPE_CHECKING:
     from neuronmap_sql.ingest.pipeline import Ingested
@@ -227,6 +229,21 @@ class Warehouse:
         ).pl()  # fmt: skip
         if found.is_empty() and k > 0:
             self._refuse_unknown(model, f"{site} {layer}/{neuron}")
+        return found
+
+    def verify(self, *, repair: bool = False) -> list[Problem]:
+        """Check that the warehouse is what was written into it: every file, checksum and key.
+
+        Args:
+            repair: move what is damaged into `damaged/`; nothing is deleted.
+
+        Returns:
+            What is wrong now (after the repair, if so wanted); empty if all is well.
+        """
+        found = verify(self.store)
+        if repair and found:
+            move_aside(self.store, found)
+            found = verify(self.store)
         return found
 
     def _refuse_unknown(self, model: str, neuron: str) -> None:

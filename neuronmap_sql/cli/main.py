@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.console import Console
 
-from neuronmap_sql.cli import ask, demo, ingest, models, plot, runs
+from neuronmap_sql.cli import ask, demo, ingest, models, plot, runs, verify
 from neuronmap_sql.errors import NeuronMapError
 
 __all__ = ["app", "main"]
@@ -29,6 +29,8 @@ app.command("ingest")(ingest.ingest)
 app.add_typer(models.app, name="models")
 app.command("layers")(models.layers)
 app.add_typer(runs.app, name="runs")
+app.command("migrate")(runs.migrate)
+app.command("verify")(verify.command)
 app.command("sql")(ask.sql)
 app.command("shell")(ask.shell)
 app.command("queries")(ask.queries)

@@ -50,13 +50,13 @@ _COPY = {
 }
 
 
-def emit(result: Result, form: Format, output: Path | None = None) -> None:
+def emit(result: Result | pa.Table, form: Format, output: Path | None = None) -> None:
     """Write a result to standard output or a file.
 
     Raises:
         UsageError: the file cannot be written, or bytes would go to a terminal.
     """
-    rows = result.arrow()
+    rows = result.arrow() if isinstance(result, Result) else result
     if output is None and form is Format.table:
         _show(rows)
         return

@@ -12,7 +12,7 @@ from neuronmap_sql.cli.common import WarehouseOption, opened
 from neuronmap_sql.cli.output import Format, FormatOption, emit
 from neuronmap_sql.errors import UsageError
 
-__all__ = ["app", "init"]
+__all__ = ["app", "init", "migrate"]
 
 app = typer.Typer(help="List, show and drop runs.", invoke_without_command=True)
 
@@ -78,6 +78,14 @@ def drop(
     with opened(warehouse) as wh:
         for dropped in wh.store.drop(run, with_children):
             typer.echo(f"dropped {dropped}", err=True)
+
+
+def migrate(warehouse: WarehouseOption = Path()) -> None:
+    """Bring runs that an older version wrote to the present format."""
+    with opened(warehouse) as wh:
+        for run in (done := wh.store.migrate()):
+            typer.echo(f"migrated {run}", err=True)
+        typer.echo(f"{len(done)} runs migrated", err=True)
 
 
 def _indent(text: str) -> str:

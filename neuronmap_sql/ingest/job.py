@@ -24,7 +24,6 @@ from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.settings import Recipe
 from neuronmap_sql.numerics.extremes import MAX_TOKENS
 from neuronmap_sql.warehouse.manifest import Key
-from neuronmap_sql.warehouse.schema import FORMAT
 from neuronmap_sql.warehouse.staging import run_id
 
 __all__ = ["Job", "prepare", "work_of"]
@@ -63,12 +62,12 @@ class Job:
     def runs(self) -> dict[str, str]:
         """Ids of the runs that the job amounts to, parents first."""
         keep, info, data = self.recipe.keep, self.loaded.info, self.recipe.data
-        docs = run_id("docs", {"dataset": data.name, "data": self.documents.hash, "format": FORMAT})
+        docs = run_id("docs", {"dataset": data.name, "data": self.documents.hash})
         tokens = run_id("tokens", {"docs": docs, "tokenizer": self.tokenization.key})
         model = run_id(
             "model",
             {"model": info.model, "weights": info.weights_hash, "config": info.config,
-             "tokenizer": info.tokenizer_hash, "family": info.family, "format": FORMAT},
+             "tokenizer": info.tokenizer_hash, "family": info.family},
         )  # fmt: skip
         found = {"docs": docs, "tokens": tokens, "model": model}
         if "weights" in keep.tables and mlp_places(self.loaded):

@@ -3,7 +3,8 @@
     1. everything that will be the run lies in `staging/`, on the disk, with its manifest
     2. under the lock, `journal.json` says which run enters and which ones leave
     3. the runs that leave are renamed into `trash/`, the one that enters into `runs/`
-    4. the journal goes
+    4. the catalogue is made anew, where label columns come or go
+    5. the journal goes
 
 Killed before 2, the old state stands; after 2, whoever opens the warehouse next does the rest.
 """
@@ -11,6 +12,7 @@ Killed before 2, the old state stands; after 2, whoever opens the warehouse next
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,20 +25,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neuronmap_sql.errors import StoreError
+from neuronmap_sql.warehouse.catalog import write_catalog
 from neuronmap_sql.warehouse.files import SUFFIX, flush_tree, move, sha256, write_text
 from neuronmap_sql.warehouse.lock import Lock
 from neuronmap_sql.warehouse.manifest import (
+    NAME,
     FileEntry,
     Key,
     Manifest,
     merge_keys,
+    read_manifest,
     write_manifest,
 )
 from neuronmap_sql.warehouse.names import encode
 from neuronmap_sql.warehouse.parquet import conform, write_parquet
 from neuronmap_sql.warehouse.schema import FORMAT, arrow_schema, key_columns
+from neuronmap_sql.warehouse.views import EMPTY_RUN
 
-__all__ = ["GRACE_SECONDS", "exchange", "finish_exchange", "seal", "sweep"]
+__all__ = ["GRACE_SECONDS", "exchange", "finish_exchange", "reseal", "seal", "sweep"]
 
 GRACE_SECONDS = 24 * 3600
 """How long dropped runs stay in the trash: longer than any reader holds their files open."""
@@ -54,51 +60,95 @@ def seal(folder: Path, run: str, row: Mapping[str, Any], keys: Sequence[Key] | N
     files = tuple(_entries(folder))
     if not files:
         raise StoreError(f"run {run} has no files: write a table before the commit")
-    created = datetime.now(UTC).replace(tzinfo=None)
-    full = _row(run, row, files, created)
-    rows = pa.Table.from_pylist([full], schema=arrow_schema("runs"))
-    write_parquet(folder / "runs" / "0.parquet", conform("runs", rows, run))
+    full = _row(run, row, files, datetime.now(UTC).replace(tzinfo=None))
+    found = merge_keys(_keys(folder, files)) if keys is None else tuple(keys)
+    return _finish(folder, full, found, files)
+
+
+def reseal(root: Path, run: str) -> None:
+    """Stage a committed run of an older format as one of this: data files are linked, not copied.
+
+    Raises:
+        StoreError: its manifest or a file is damaged.
+    """
+    inside, staged = (root / name / f"run={encode(run)}" for name in ("runs", "staging"))
+    old = read_manifest(inside)
+    for entry in old.files:
+        path = inside / entry.path
+        if not path.is_file() or sha256(path) != entry.sha256:
+            raise StoreError(f"{path} is damaged: `neuronmap verify --repair` moves the run aside")
+    shutil.rmtree(staged, ignore_errors=True)
+    shutil.copytree(inside, staged, copy_function=os.link)
+    for path in (staged / "runs", staged / NAME):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    row = pq.read_table(inside / "runs").to_pylist()[0] | {"format": FORMAT}
+    data = tuple(entry for entry in old.files if entry.table != "runs")
+    _finish(staged, row, old.keys, data)
+
+
+def _finish(
+    folder: Path, row: dict[str, Any], keys: tuple[Key, ...], files: tuple[FileEntry, ...]
+) -> Manifest:
+    """Write the row of `runs` and the manifest, and put all of it on the disk."""
+    rows = pa.Table.from_pylist([row], schema=arrow_schema("runs"))
+    write_parquet(folder / "runs" / "0.parquet", conform("runs", rows, row["run"]))
     manifest = Manifest(
-        run=run,
-        kind=full["kind"],
-        format=full["format"],
-        created=created.isoformat(),
-        parents=tuple(full["parents"]),
-        keys=merge_keys(_keys(folder, files)) if keys is None else tuple(keys),
+        run=row["run"],
+        kind=row["kind"],
+        format=row["format"],
+        created=row["created"].isoformat(),
+        parents=tuple(row["parents"]),
+        keys=keys,
         files=(*files, *_entries(folder / "runs", folder)),
-        row=full,
+        row=row,
     )
     write_manifest(folder, manifest)
     flush_tree(folder)
     return manifest
 
 
-def exchange(root: Path, enter: str | None, leave: Collection[str]) -> None:
-    """Move runs out and a run in; the caller holds the lock."""
-    plan = {"enter": enter, "leave": sorted(leave)}
+def exchange(root: Path, enter: str | None, leave: Collection[str], *, catalog: bool) -> None:
+    """Move runs out and a run in, and make the catalogue anew; the caller holds the lock."""
+    plan = {"enter": enter, "leave": sorted(leave), "catalog": catalog}
     write_text(root / "journal.json", json.dumps(plan))
     finish_exchange(root)
 
 
 def finish_exchange(root: Path) -> None:
-    """Do what the journal still asks for, if there is one; the caller holds the lock."""
+    """Do what the journal still asks for, if there is one; the caller holds the lock.
+
+    Raises:
+        StoreError: the journal is damaged.
+    """
     journal = root / "journal.json"
     if not journal.exists():
         return
-    plan = json.loads(journal.read_text(encoding="utf-8"))
+    try:
+        plan = json.loads(journal.read_text(encoding="utf-8"))
+        plan = {"leave": list(plan["leave"]), "enter": plan["enter"], "catalog": plan["catalog"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{journal} is damaged ({error}): `neuronmap verify --repair`") from error
+    staged = root / "staging" / f"run={encode(plan['enter'] or 'none')}"
     for run in plan["leave"]:
         inside = root / "runs" / f"run={encode(run)}"
-        if inside.exists():
+        # A run that takes its own place has done so once it is no longer staged.
+        if inside.exists() and (run != plan["enter"] or staged.exists()):
             move(inside, root / "trash" / f"{time.time_ns()}-{inside.name}")
-    if plan["enter"]:
-        staged = root / "staging" / f"run={encode(plan['enter'])}"
-        if staged.exists():
-            move(staged, root / "runs" / staged.name)
+    if staged.exists():
+        move(staged, root / "runs" / staged.name)
+    if plan["catalog"]:
+        write_catalog(root)
     journal.unlink()
 
 
 def sweep(root: Path, grace_seconds: float = GRACE_SECONDS) -> None:
-    """Delete old trash, and what a process killed right after its commit left in staging."""
+    """Delete old trash, and what killed processes left: cut files, the state of committed runs.
+
+    The caller holds the lock, under which alone files beside the runs are written.
+    """
+    for folder in (root, root / "runs" / EMPTY_RUN):
+        for part in folder.glob(f"*{SUFFIX}" if folder == root else f"**/*{SUFFIX}"):
+            part.unlink()
     for path in (root / "trash").iterdir():
         if time.time_ns() - int(path.name.split("-")[0]) >= grace_seconds * 1e9:
             shutil.rmtree(path)

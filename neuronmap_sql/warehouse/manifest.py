@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,14 +11,18 @@ from typing import Any
 
 from neuronmap_sql.errors import StoreError
 from neuronmap_sql.warehouse.files import write_text
+from neuronmap_sql.warehouse.schema import FORMAT
 
 __all__ = [
+    "NAME",
     "FileEntry",
     "Key",
     "Manifest",
+    "check_seal",
     "merge_keys",
     "overlap",
     "read_manifest",
+    "refuse_newer",
     "write_manifest",
 ]
 
@@ -89,6 +94,8 @@ class Manifest:
     """Its Parquet files, sorted by path."""
     row: dict[str, Any]
     """The row of `runs`: recipe and provenance."""
+    seal: str = ""
+    """SHA-256 of all of the above, in hex: shows changes by hand."""
 
     @property
     def rows(self) -> int:
@@ -116,25 +123,54 @@ def overlap(mine: Sequence[Key], theirs: Sequence[Key]) -> Key | None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json` into a run's folder."""
-    text = json.dumps(asdict(manifest), indent=1, default=str, ensure_ascii=False)
-    write_text(folder / NAME, text + "\n")
+    """Seal a manifest, and write it into a run's folder as `manifest.json`."""
+    write_text(folder / NAME, _render(replace(manifest, seal=_seal(manifest))))
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read `manifest.json` of a run's folder.
 
     Raises:
-        StoreError: it is missing or damaged.
+        StoreError: it is missing or damaged, or of a format that came after this version.
     """
     path = folder / NAME
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        refuse_newer(path, found["format"])
         keys = (Key(**{**key, "layers": tuple(key["layers"])}) for key in found.pop("keys"))
         files = (FileEntry(**entry) for entry in found.pop("files"))
         found["parents"] = tuple(found["parents"])
         return Manifest(**found, keys=tuple(keys), files=tuple(files))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(
-            f"{path} is missing or damaged ({error}): drop the run and ingest it again"
+            f"{path} is missing or damaged ({error}): `neuronmap verify --repair` moves the run"
+            " aside; then ingest it again"
         ) from error
+
+
+def check_seal(folder: Path) -> None:
+    """Make sure that a manifest is, byte for byte, what was written.
+
+    Raises:
+        StoreError: it is not, or it has no seal, or it cannot be read.
+    """
+    manifest, path = read_manifest(folder), folder / NAME
+    if manifest.seal != _seal(manifest) or path.read_bytes() != _render(manifest).encode():
+        raise StoreError(f"{path} was changed after the run was committed")
+
+
+def refuse_newer(path: Path, format_: int) -> None:
+    """Raise StoreError if something was written in a format that this version does not know."""
+    if format_ > FORMAT:
+        raise StoreError(
+            f"{path} has format {format_}, and this version of NeuronMap SQL knows formats up to"
+            f" {FORMAT}: update it with `pip install --upgrade neuronmap-sql`"
+        )
+
+
+def _seal(manifest: Manifest) -> str:
+    return hashlib.sha256(_render(replace(manifest, seal="")).encode()).hexdigest()
+
+
+def _render(manifest: Manifest) -> str:
+    return json.dumps(asdict(manifest), indent=1, default=str, ensure_ascii=False) + "\n"

@@ -20,11 +20,12 @@ __all__ = [
     "comments",
     "create_tables",
     "key_columns",
+    "row_key",
     "table_names",
 ]
 
-FORMAT = 1
-"""Version of the store's format, kept in every run."""
+FORMAT = 2
+"""Version of the store's format, kept in every run. 1 had no seal in its manifests."""
 
 PARTITIONED = frozenset({"activations", "firings", "token_matrices", "vectors"})
 """Tables whose path says model, dataset, site and layer."""
@@ -80,10 +81,17 @@ def key_columns(table: str) -> tuple[str, ...]:
     return tuple(key for key in keys if key in names)
 
 
+def row_key(table: str) -> tuple[str, ...]:
+    """Return the columns that tell rows of a table apart: its declared primary key."""
+    arrow_schema(table)
+    return _read()[3][table]
+
+
 _Catalog = tuple[
     MappingProxyType[str, pa.Schema],
     MappingProxyType[str, dict[str, str]],
     MappingProxyType[str, tuple[str, dict[str, str]]],
+    MappingProxyType[str, tuple[str, ...]],
 ]
 
 
@@ -102,11 +110,16 @@ def _read() -> _Catalog:
         ).fetchall():
             types[table][column], notes[table][column] = kind, comment
             required |= set() if nullable else {(table, column)}
+        keys = con.sql(
+            "SELECT table_name, constraint_column_names FROM duckdb_constraints() "
+            "WHERE constraint_type = 'PRIMARY KEY'"
+        ).fetchall()
         schemas = {table: _arrow(con, table, required) for table in table_names()}
     return (
         MappingProxyType(schemas),
         MappingProxyType(types),
         MappingProxyType({table: (about[table], notes[table]) for table in table_names()}),
+        MappingProxyType({table: tuple(columns) for table, columns in keys}),
     )
 
 

@@ -15,33 +15,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from neuronmap_sql.errors import StoreError, UnknownNameError, UsageError
-from neuronmap_sql.warehouse.commit import exchange, finish_exchange, seal, sweep
-from neuronmap_sql.warehouse.files import SUFFIX, whole, write_text
+from neuronmap_sql.warehouse.catalog import CATALOG_FILES, is_current
+from neuronmap_sql.warehouse.commit import exchange, finish_exchange, reseal, seal, sweep
+from neuronmap_sql.warehouse.files import SUFFIX
 from neuronmap_sql.warehouse.lock import Lock
 from neuronmap_sql.warehouse.manifest import Key, Manifest, overlap, read_manifest
 from neuronmap_sql.warehouse.names import decode, encode
+from neuronmap_sql.warehouse.schema import FORMAT
 from neuronmap_sql.warehouse.staging import Staging
-from neuronmap_sql.warehouse.views import (
-    EMPTY_RUN,
-    create_movable_catalog,
-    quote_literal,
-    write_empty_run,
-)
+from neuronmap_sql.warehouse.views import EMPTY_RUN
 
 __all__ = ["Store"]
-
-_INIT = """\
--- duckdb -init WAREHOUSE/init.sql WAREHOUSE/warehouse.duckdb
-SET VARIABLE wh_root = (
-    SELECT coalesce(nullif(rtrim(replace(replace(replace(
-        parse_dirpath(path), '[', '[[]'), '*', '[*]'), '?', '[?]'), '/'), ''), '.')
-    FROM duckdb_databases() WHERE database_name = current_database()
-);
-SET parquet_metadata_cache = true;
-"""
 
 _FOLDERS = ("runs", "staging", "trash")
 _WAIT_SECONDS = 60.0
@@ -64,7 +49,7 @@ class Store:
         place = Path(root).absolute()
         if "?" in str(place):  # DuckDB takes what follows as parameters of the database
             raise UsageError(f"{place}: the path of a warehouse cannot have a '?'")
-        ours = {*_FOLDERS, "lock", "init.sql", "warehouse.duckdb", "journal.json", "logs"}
+        ours = {*_FOLDERS, *CATALOG_FILES, "lock", "journal.json", "logs", "damaged"}
         if not _is_warehouse(place) and place.exists():
             names = {path.name for path in place.iterdir() if path.suffix != SUFFIX}
             if names - ours:
@@ -75,9 +60,8 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot make a warehouse at {place}: {error.strerror}") from error
         store = cls(place)
-        with store._locked():
-            store._write_views()
-            write_text(place / "init.sql", _INIT)
+        if not is_current(place):
+            store.refresh()
         return store
 
     @classmethod
@@ -85,13 +69,13 @@ class Store:
         """Open a warehouse.
 
         Raises:
-            StoreError: the folder is not a warehouse.
+            StoreError: the folder is not a warehouse, or one that a later version wrote.
         """
         place = Path(root).absolute()
         if not _is_warehouse(place):
             raise StoreError(f"{place} is not a warehouse: make one with `neuronmap init {root}`")
         store = cls(place)
-        if (place / "journal.json").exists():
+        if (place / "journal.json").exists() or not is_current(place):
             store.refresh()
         return store
 
@@ -169,15 +153,32 @@ class Store:
                 raise UsageError(
                     f"runs were computed from {run}: {names}; drop them too with --with-children"
                 )
-            changed = list(map(self.manifest, (run, *children)))
-            exchange(self.root, None, (run, *children))
-            self._renew_views(changed)
+            leave = (run, *children)
+            exchange(self.root, None, leave, catalog=_labels_change(map(self.manifest, leave)))
         return (run, *children)
+
+    def migrate(self) -> tuple[str, ...]:
+        """Bring runs of older formats to this one: same ids, same data files, new manifests.
+
+        The runs as they were go to the trash, where they stay for a day.
+
+        Returns:
+            The ids of the runs that were migrated.
+
+        Raises:
+            StoreError: a run is damaged.
+        """
+        old = tuple(run for run, found in self.manifests().items() if found.format < FORMAT)
+        with self._locked():
+            for run in old:
+                reseal(self.root, run)
+                exchange(self.root, run, (run,), catalog=False)
+        return old
 
     def refresh(self) -> None:
         """Finish what a killed process left half done, and rebuild `warehouse.duckdb`."""
         with self._locked():
-            self._write_views()
+            exchange(self.root, None, (), catalog=True)
 
     def _locked(self) -> _Locked:
         return _Locked(self.root)
@@ -190,15 +191,9 @@ class Store:
         with self._locked():
             if manifest is not None and not self.has(run):
                 leave = self._leaving(manifest, replace)
-                changed = [manifest, *map(self.manifest, leave)]
-                exchange(self.root, run, leave)
-                self._renew_views(changed)
+                changed = _labels_change([manifest, *map(self.manifest, leave)])
+                exchange(self.root, run, leave, catalog=changed)
         return run
-
-    def _renew_views(self, changed: Iterable[Manifest]) -> None:
-        """Rebuild `warehouse.duckdb` if columns came or went: only `docs` has such, its labels."""
-        if any(entry.table == "docs" for manifest in changed for entry in manifest.files):
-            self._write_views()
 
     def _leaving(self, manifest: Manifest, replace: bool) -> tuple[str, ...]:
         """Return the runs that make way for a new one."""
@@ -215,18 +210,6 @@ class Store:
                 raise StoreError(f"run {parent}, which {manifest.run} needs, is gone: ingest again")
         return tuple(sorted(leave))
 
-    def _write_views(self) -> None:
-        write_empty_run(self.root)
-        with whole(self.root / "warehouse.duckdb") as part, duckdb.connect() as con:
-            # Version v1.0.0: every current shell opens it.
-            con.execute(f"ATTACH {quote_literal(str(part))} AS wh (STORAGE_VERSION 'v1.0.0')")
-            con.execute("USE wh")
-            con.execute("BEGIN")  # else each of several hundred comments is flushed to the disk
-            create_movable_catalog(con, self.root)
-            con.execute("COMMIT")
-            con.execute("USE memory")
-            con.execute("DETACH wh")
-
 
 class _Locked(Lock):
     """The lock under which runs enter and leave; taking it finishes interrupted work."""
@@ -238,9 +221,18 @@ class _Locked(Lock):
     def acquire(self) -> Lock:
         """Take the lock, finish what the journal asks for, and empty old trash."""
         super().acquire()
-        finish_exchange(self.root)
-        sweep(self.root)
+        try:
+            finish_exchange(self.root)
+            sweep(self.root)
+        except BaseException:
+            self.release()
+            raise
         return self
+
+
+def _labels_change(manifests: Iterable[Manifest]) -> bool:
+    """Whether columns come or go: only `docs` has such, its labels."""
+    return any(entry.table == "docs" for manifest in manifests for entry in manifest.files)
 
 
 def _is_warehouse(root: Path) -> bool:

@@ -17,6 +17,7 @@ from small_warehouse import ROW, add_activations, add_documents, fill
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.staging import run_id
 from neuronmap_sql.warehouse.store import Store
+from neuronmap_sql.warehouse.verify import verify
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir"}
 
@@ -53,6 +54,7 @@ def state(root: Path) -> dict[str, list[str]]:
         for entry in manifest.files:
             assert (root / "runs" / f"run={manifest.run}" / entry.path).exists()
     texts = connect(root).sql("SELECT DISTINCT left(text, 3) FROM docs").fetchall()
+    assert verify(store) == []
     return {"runs": list(store.run_ids()), "texts": [text for (text,) in texts]}
 
 

@@ -12,7 +12,8 @@ CREATE TABLE activation_samples (
     tok       BIGINT NOT NULL,
     doc       BIGINT NOT NULL,
     pos       INTEGER NOT NULL,
-    token     VARCHAR NOT NULL
+    token     VARCHAR NOT NULL,
+    PRIMARY KEY (model, dataset, site, layer, neuron, bin, rank)
 );
 
 COMMENT ON TABLE activation_samples IS 'A random token from one quantile bin of a neuron.';

@@ -13,7 +13,8 @@ CREATE TABLE activations (
     max         FLOAT,
     sum         DOUBLE,
     sum_squares DOUBLE,
-    vals        BLOB NOT NULL
+    vals        BLOB NOT NULL,
+    PRIMARY KEY (model, dataset, site, layer, neuron, block)
 );
 
 COMMENT ON TABLE activations IS 'A block of consecutive tokens'' values of one neuron, with its zone map.';

@@ -3,7 +3,8 @@ CREATE TABLE docs (
     dataset VARCHAR NOT NULL,
     doc     BIGINT NOT NULL,
     doc_id  VARCHAR NOT NULL,
-    text    VARCHAR NOT NULL
+    text    VARCHAR NOT NULL,
+    PRIMARY KEY (dataset, doc)
 );
 
 COMMENT ON TABLE docs IS 'One document. The label columns of the data files follow as further columns, with their own types.';

@@ -8,7 +8,8 @@ CREATE TABLE firings (
     neuron    INTEGER NOT NULL,
     tok       BIGINT NOT NULL,
     value     FLOAT NOT NULL,
-    threshold FLOAT NOT NULL
+    threshold FLOAT NOT NULL,
+    PRIMARY KEY (model, dataset, site, layer, neuron, tok)
 );
 
 COMMENT ON TABLE firings IS 'One value of a neuron at or above its recorded threshold, sorted by neuron and token.';

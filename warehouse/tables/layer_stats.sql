@@ -15,7 +15,8 @@ CREATE TABLE layer_stats (
     mean_skewness   DOUBLE,
     mean_kurtosis   DOUBLE,
     dead            INTEGER NOT NULL,
-    constant        INTEGER NOT NULL
+    constant        INTEGER NOT NULL,
+    PRIMARY KEY (model, dataset, site, layer)
 );
 
 COMMENT ON TABLE layer_stats IS 'Summary of one site in one layer over all its neurons.';

@@ -21,7 +21,8 @@ CREATE TABLE models (
     causal         BOOLEAN,
     weights_hash   VARCHAR NOT NULL,
     tokenizer_hash VARCHAR,
-    config         VARCHAR NOT NULL
+    config         VARCHAR NOT NULL,
+    PRIMARY KEY (model)
 );
 
 COMMENT ON TABLE models IS 'One model at a revision.';

@@ -25,7 +25,8 @@ CREATE TABLE neuron_stats (
     q999            FLOAT,
     quantile_error  FLOAT,
     hist_bins       SMALLINT[],
-    hist_counts     BIGINT[]
+    hist_counts     BIGINT[],
+    PRIMARY KEY (model, dataset, site, layer, neuron)
 );
 
 COMMENT ON TABLE neuron_stats IS 'Statistics of one neuron over all counted tokens of a dataset.';

@@ -19,7 +19,8 @@ CREATE TABLE neuron_weights (
     suppressed        VARCHAR[],
     suppressed_cosine FLOAT[],
     w_out             FLOAT[],
-    folding           VARCHAR NOT NULL
+    folding           VARCHAR NOT NULL,
+    PRIMARY KEY (model, site, layer, neuron)
 );
 
 COMMENT ON TABLE neuron_weights IS 'Weights of one MLP neuron.';

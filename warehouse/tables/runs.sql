@@ -24,7 +24,8 @@ CREATE TABLE runs (
     data_hash         VARCHAR,
     versions          MAP(VARCHAR, VARCHAR) NOT NULL,
     git_revision      VARCHAR,
-    format            INTEGER NOT NULL
+    format            INTEGER NOT NULL,
+    PRIMARY KEY (run)
 );
 
 COMMENT ON TABLE runs IS 'One committed ingest or analysis, with what it was made from.';

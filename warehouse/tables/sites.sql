@@ -8,7 +8,8 @@ CREATE TABLE sites (
     width   INTEGER NOT NULL,
     heads   INTEGER,
     kind    VARCHAR NOT NULL,
-    alias   VARCHAR
+    alias   VARCHAR,
+    PRIMARY KEY (run, model, site, layer)
 );
 
 COMMENT ON TABLE sites IS 'One hooked place in one layer of a model.';

@@ -6,7 +6,8 @@ CREATE TABLE token_matrices (
     site      VARCHAR NOT NULL,
     layer     INTEGER NOT NULL,
     tok       BIGINT NOT NULL,
-    vals      BLOB NOT NULL
+    vals      BLOB NOT NULL,
+    PRIMARY KEY (model, dataset, site, layer, tok)
 );
 
 COMMENT ON TABLE token_matrices IS 'All values of one token at one site and layer.';

@@ -12,7 +12,8 @@ CREATE TABLE tokens (
     char_start INTEGER NOT NULL,
     char_end   INTEGER NOT NULL,
     word       INTEGER,
-    special    BOOLEAN NOT NULL
+    special    BOOLEAN NOT NULL,
+    PRIMARY KEY (dataset, tokenizer, tok)
 );
 
 COMMENT ON TABLE tokens IS 'One token that the reductions count, of one dataset under one tokenizer.';

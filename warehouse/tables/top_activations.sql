@@ -12,7 +12,8 @@ CREATE TABLE top_activations (
     tok       BIGINT NOT NULL,
     doc       BIGINT NOT NULL,
     pos       INTEGER NOT NULL,
-    token     VARCHAR NOT NULL
+    token     VARCHAR NOT NULL,
+    PRIMARY KEY (model, dataset, site, layer, neuron, side, rank)
 );
 
 COMMENT ON TABLE top_activations IS 'One of the k highest or lowest values of a neuron.';

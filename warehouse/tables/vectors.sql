@@ -8,7 +8,8 @@ CREATE TABLE vectors (
     doc       BIGINT NOT NULL,
     pool      VARCHAR NOT NULL,
     n         INTEGER NOT NULL,
-    vector    FLOAT[] NOT NULL
+    vector    FLOAT[] NOT NULL,
+    PRIMARY KEY (model, dataset, site, layer, doc, pool)
 );
 
 COMMENT ON TABLE vectors IS 'One pooled vector of one document at one site and layer.';
