@@ -98,6 +98,7 @@ class Warehouse:
         module: Any = None,
         tokenizer: Any = None,
         replace: bool = False,
+        with_children: bool = False,
         progress: bool = True,
     ) -> Ingested:
         """Run a recipe and commit what the warehouse lacks; needs torch.
@@ -108,7 +109,8 @@ class Warehouse:
             module: any PyTorch module that takes token ids [batch, position], recorded in the place
                 of what `model.source` names; it stays where it is and as it is.
             tokenizer: the fast tokenizer of transformers that goes with `module`.
-            replace: take the place of runs that hold the same names.
+            replace: take the place of runs that hold the same names, all at once at the end.
+            with_children: let other runs go too that were computed from those.
             progress: show progress on standard error.
 
         Raises:
@@ -123,7 +125,14 @@ class Warehouse:
             recipe = read_recipe(Path(recipe), overrides)
         loaded = None if module is None else given(module, recipe.model, tokenizer)
         reporter = Reporter(show=progress)
-        done = ingest(recipe, self.store, loaded=loaded, replace=replace, reporter=reporter)
+        done = ingest(
+            recipe,
+            self.store,
+            loaded=loaded,
+            replace=replace,
+            with_children=with_children,
+            reporter=reporter,
+        )
         self.close()  # `docs` may have new label columns
         return done
 

@@ -10,7 +10,7 @@ from neuronmap_sql.ingest.recipe import parse_recipe
 from neuronmap_sql.ingest.settings import Recipe
 
 
-def demo_recipe(model: Path, docs: int, **sections: dict[str, Any]) -> Recipe:
+def demo_recipe(model: Path, docs: int, /, **sections: dict[str, Any]) -> Recipe:
     """Return a recipe of a demo model on the first documents of the demo's text.
 
     Args:

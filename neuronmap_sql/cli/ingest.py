@@ -53,6 +53,10 @@ def ingest(
     replace: Annotated[
         bool, typer.Option("--replace", help="Put the run in the place of one of the same names.")
     ] = False,
+    with_children: Annotated[
+        bool,
+        typer.Option("--with-children", help="With --replace: other runs made from those go too."),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only say what to expect: tokens, bytes, time, memory."),
@@ -90,7 +94,9 @@ def ingest(
     with create(to) as wh:
         for recipe in wanted:
             try:
-                done = wh.ingest(recipe, replace=replace, progress=not quiet)
+                done = wh.ingest(
+                    recipe, replace=replace, with_children=with_children, progress=not quiet
+                )
             except KeyboardInterrupt:
                 typer.echo("interrupted: give the same command again to go on", err=True)
                 raise

@@ -13,14 +13,13 @@ import dataclasses
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from neuronmap_sql.errors import UsageError
 from neuronmap_sql.ingest.activation_run import write_activations
 from neuronmap_sql.ingest.extraction.weight_rows import mlp_places, weight_rows
 from neuronmap_sql.ingest.job import Job, prepare
@@ -29,6 +28,7 @@ from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.provenance import git_revision, versions
 from neuronmap_sql.ingest.recipe import to_toml
 from neuronmap_sql.ingest.settings import Recipe
+from neuronmap_sql.warehouse.manifest import Key
 from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.store import Store
 
@@ -57,6 +57,7 @@ def ingest(
     *,
     loaded: LoadedModel | None = None,
     replace: bool = False,
+    with_children: bool = False,
     reporter: Reporter | None = None,
 ) -> Ingested:
     """Run a recipe: make the runs that the warehouse lacks.
@@ -67,32 +68,44 @@ def ingest(
         recipe: what to record.
         store: the warehouse.
         loaded: the model, if it is in memory already; else `recipe.model` says what to load.
-        replace: let the new run take the place of runs that hold the same names.
+        replace: let the new runs take the place of runs that hold the same names. They do so all
+            at once, at the end: until then the old ones stay.
+        with_children: let other runs go too that were computed from those.
         reporter: shows progress; silent if left out.
 
     Raises:
-        UsageError: the warehouse holds rows of the same names from another recipe.
-        RecipeError, DataError, ModelError, StoreError: see `prepare` and `Staging`.
+        UsageError: the warehouse holds rows of the same names from another recipe: `leaving`.
+        RecipeError, DataError, ModelError, StoreError: see `prepare` and `Store.enter`.
     """
     began = time.monotonic()
     reporter = reporter or Reporter(show=False)
     job = prepare(recipe, reporter, loaded)
-    maker = _Maker(job, store, replace, reporter)
     runs = job.runs
-    if not replace:
-        maker.refuse_conflicts(runs)
-    made = tuple(run for kind, run in runs.items() if maker.make(kind, run, runs))
-    return Ingested(runs, made, len(job.tokenization.table), time.monotonic() - began)
+    new = {kind: run for kind, run in runs.items() if not store.has(run)}
+    keys = {run: job.keys(kind) for kind, run in new.items()}
+    with ExitStack() as stack:
+        maker = _Maker(job, store, reporter, stack)
+        together = store.leaving(keys, replace=replace, with_children=with_children)
+        made = []
+        for kind, run in runs.items():
+            if maker.make(kind, run, runs):
+                made.append(run)
+                if not together:
+                    maker.enter()
+        for run in maker.enter(replace=replace, with_children=with_children):
+            reporter.say(f"{run}: replaced, in the trash for a day")
+    return Ingested(runs, tuple(made), len(job.tokenization.table), time.monotonic() - began)
 
 
 class _Maker:
     """Makes the runs of a job, one kind at a time."""
 
-    def __init__(self, job: Job, store: Store, replace: bool, reporter: Reporter) -> None:
+    def __init__(self, job: Job, store: Store, reporter: Reporter, stack: ExitStack) -> None:
         self.job = job
         self.store = store
-        self.replace = replace
         self.reporter = reporter
+        self.stack = stack
+        self.staged: list[tuple[Staging, dict[str, Any], tuple[Key, ...]]] = []
 
     def make(self, kind: str, run: str, runs: dict[str, str]) -> bool:
         """Make one run unless it is there."""
@@ -100,7 +113,8 @@ class _Maker:
             self.reporter.say(f"{run}: already in the warehouse")
             return False
         began = time.monotonic()
-        with self.store.stage(run) as staging, _logged(self.store.root / "logs", run):
+        staging = self.stack.enter_context(self.store.stage(run))
+        with _logged(self.store.root / "logs", run):
             _log.info("run %s of recipe:\n%s", run, to_toml(self.job.recipe))
             try:
                 extra = getattr(self, f"_{kind}")(staging)
@@ -108,21 +122,17 @@ class _Maker:
                 _log.warning("interrupted: the same recipe goes on from the last saved state")
                 raise
             row = self._row(kind, runs) | {"seconds": time.monotonic() - began} | extra
-            staging.commit(row, self.job.keys(kind), replace=self.replace)
-            _log.info("committed")
-        self.reporter.say(f"{run}: committed")
+            _log.info("complete")
+        self.staged.append((staging, row, self.job.keys(kind)))
         return True
 
-    def refuse_conflicts(self, runs: dict[str, str]) -> None:
-        """Refuse names that are taken before any work is done."""
-        for kind, run in runs.items():
-            keys = () if self.store.has(run) else self.job.keys(kind)
-            for other, key in self.store.conflicts(run, keys).items():
-                raise UsageError(
-                    f"run {other} already holds {key} from another recipe (`neuronmap runs show"
-                    f" {other}`): use --replace to put this one in its place, or set model.name or"
-                    " data.name to keep both"
-                )
+    def enter(self, *, replace: bool = False, with_children: bool = False) -> tuple[str, ...]:
+        """Commit what is staged, in one step; return the runs that left."""
+        left = self.store.enter(self.staged, replace=replace, with_children=with_children)
+        for staging, _, _ in self.staged:
+            self.reporter.say(f"{staging.run}: committed")
+        self.staged = []
+        return left
 
     def _row(self, kind: str, runs: dict[str, str]) -> dict[str, Any]:
         recipe, info = self.job.recipe, self.job.loaded.info

@@ -1,8 +1,8 @@
 """Runs enter and leave the store: planned in a journal, then done by renames.
 
     1. everything that will be the run lies in `staging/`, on the disk, with its manifest
-    2. under the lock, `journal.json` says which run enters and which ones leave
-    3. the runs that leave are renamed into `trash/`, the one that enters into `runs/`
+    2. under the lock, `journal.json` says which runs enter and which ones leave
+    3. the runs that leave are renamed into `trash/`, those that enter into `runs/`
     4. the catalogue is made anew, where label columns come or go
     5. the journal goes
 
@@ -107,9 +107,11 @@ def _finish(
     return manifest
 
 
-def exchange(root: Path, enter: str | None, leave: Collection[str], *, catalog: bool) -> None:
-    """Move runs out and a run in, and make the catalogue anew; the caller holds the lock."""
-    plan = {"enter": enter, "leave": sorted(leave), "catalog": catalog}
+def exchange(
+    root: Path, enter: Sequence[str], leave: Collection[str], *, catalog: bool = False
+) -> None:
+    """Move runs out and runs in, and make the catalogue anew; the caller holds the lock."""
+    plan = {"enter": list(enter), "leave": sorted(leave), "catalog": catalog}
     write_text(root / "journal.json", json.dumps(plan))
     finish_exchange(root)
 
@@ -125,17 +127,18 @@ def finish_exchange(root: Path) -> None:
         return
     try:
         plan = json.loads(journal.read_text(encoding="utf-8"))
-        plan = {"leave": list(plan["leave"]), "enter": plan["enter"], "catalog": plan["catalog"]}
+        plan = {key: plan[key] for key in ("enter", "leave", "catalog")}
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(f"{journal} is damaged ({error}): `neuronmap verify --repair`") from error
-    staged = root / "staging" / f"run={encode(plan['enter'] or 'none')}"
+    staged = {run: root / "staging" / f"run={encode(run)}" for run in plan["enter"]}
     for run in plan["leave"]:
         inside = root / "runs" / f"run={encode(run)}"
         # A run that takes its own place has done so once it is no longer staged.
-        if inside.exists() and (run != plan["enter"] or staged.exists()):
+        if inside.exists() and (run not in staged or staged[run].exists()):
             move(inside, root / "trash" / f"{time.time_ns()}-{inside.name}")
-    if staged.exists():
-        move(staged, root / "runs" / staged.name)
+    for path in staged.values():
+        if path.exists():
+            move(path, root / "runs" / path.name)
     if plan["catalog"]:
         write_catalog(root)
     journal.unlink()

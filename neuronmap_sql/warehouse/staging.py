@@ -23,7 +23,7 @@ from neuronmap_sql.warehouse.names import encode
 from neuronmap_sql.warehouse.parquet import conform, parquet_options, write_parquet
 from neuronmap_sql.warehouse.schema import PARTITIONED, arrow_schema
 
-__all__ = ["Partition", "Publish", "Staging", "run_id"]
+__all__ = ["Enter", "Partition", "Staging", "run_id"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def run_id(kind: str, parts: Mapping[str, Any]) -> str:
     return f"{kind}-{hashlib.sha256(f'{kind}:{text}'.encode()).hexdigest()[:16]}"
 
 
-Publish = Callable[["Staging", Mapping[str, Any], Sequence[Key] | None, bool], str]
-"""Makes a staged run a committed one: `Store` hands it to its stagings."""
+Enter = Callable[..., object]
+"""Makes staged runs committed ones: `Store.enter`, which hands itself to its stagings."""
 
 
 class Staging:
@@ -71,11 +71,11 @@ class Staging:
     committed. Both stay after an interruption, so that the work can go on.
     """
 
-    def __init__(self, root: Path, run: str, publish: Publish) -> None:
+    def __init__(self, root: Path, run: str, enter: Enter) -> None:
         self.run = run
         self.folder = root / "staging" / f"run={encode(run, 'run')}"
         self._state = root / "staging" / f"state={encode(run, 'run')}"
-        self._publish = publish
+        self._enter = enter
         self._state.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(self._state / "lock", f"the unfinished run {run}").acquire()
         self.folder.mkdir(exist_ok=True)
@@ -172,6 +172,7 @@ class Staging:
         keys: Sequence[Key] | None = None,
         *,
         replace: bool = False,
+        with_children: bool = False,
     ) -> str:
         """Make the staged files a run: all of it appears at once, or nothing.
 
@@ -179,8 +180,8 @@ class Staging:
             row: the row of `runs`; `run`, `created`, `rows`, `bytes`, `format` are filled in,
                 and `parents` is empty unless given.
             keys: names that the run takes; by default read from the files.
-            replace: move runs that hold the same names, and all that was computed from them,
-                to the trash in the same step.
+            replace: move runs that hold the same names to the trash in the same step.
+            with_children: and those that were computed from them.
 
         Returns:
             The run id.
@@ -189,9 +190,8 @@ class Staging:
             UsageError: another run holds one of the names, and `replace` is false.
             StoreError: a file is damaged, a parent is missing, or the warehouse is busy.
         """
-        run = self._publish(self, row, keys, replace)
-        self.discard()
-        return run
+        self._enter([(self, row, keys)], replace=replace, with_children=with_children)
+        return self.run
 
 
 def _with_keys(rows: pa.Table, partition: Partition | None) -> pa.Table:

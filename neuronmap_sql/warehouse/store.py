@@ -110,14 +110,41 @@ class Store:
         """Return the runs computed from a run, from those, and so on, sorted."""
         return _descendants(self.manifests(), {run})
 
-    def conflicts(self, run: str, keys: Iterable[Key]) -> dict[str, Key]:
-        """Return the other runs that hold names of a run, with the first such name.
+    def leaving(
+        self,
+        entering: Mapping[str, Iterable[Key]],
+        *,
+        replace: bool = False,
+        with_children: bool = False,
+    ) -> tuple[str, ...]:
+        """Return the runs that make way for new ones; ask before long work, `enter` asks again.
 
-        Ask before long work; `commit` asks again.
+        Args:
+            entering: the names that each new run takes.
+            replace: runs that hold some of these names may leave.
+            with_children: so may other runs that were computed from those.
+
+        Raises:
+            UsageError: a run would have to leave that may not.
         """
-        others = {name: found for name, found in self.manifests().items() if name != run}
-        hits = {name: overlap(tuple(keys), found.keys) for name, found in others.items()}
-        return {name: key for name, key in hits.items() if key}
+        others = {n: found for n, found in self.manifests().items() if n not in entering}
+        keys = tuple(key for mine in entering.values() for key in mine)
+        hits = {n: key for n, found in others.items() if (key := overlap(keys, found.keys))}
+        for name, key in hits.items():
+            if not replace:
+                raise UsageError(
+                    f"run {name} already holds {key} from another recipe (`neuronmap runs show"
+                    f" {name}`): use --replace to put this one in its place, or set model.name or"
+                    " data.name to keep both"
+                )
+        children = sorted(set(_descendants(others, set(hits))) - set(hits))
+        if children and not with_children:
+            raise UsageError(
+                f"runs were computed from {', '.join(sorted(hits))} that the new ones do not"
+                f" replace: {', '.join(children)}; let them go too with --with-children, or set"
+                " model.name or data.name to keep both"
+            )
+        return tuple(sorted({*hits, *children}))
 
     def stage(self, run: str) -> Staging:
         """Start a run, or go on with the interrupted one of that id.
@@ -125,7 +152,48 @@ class Store:
         Raises:
             StoreError: another process works on the same run.
         """
-        return Staging(self.root, run, self._publish)
+        return Staging(self.root, run, self.enter)
+
+    def enter(
+        self,
+        staged: Sequence[tuple[Staging, Mapping[str, Any], Sequence[Key] | None]],
+        *,
+        replace: bool = False,
+        with_children: bool = False,
+    ) -> tuple[str, ...]:
+        """Make staged runs committed ones, all in one step.
+
+        Args:
+            staged: each with its row of `runs` and the names it takes (None: read from the files).
+            replace: see `leaving`.
+            with_children: see `leaving`.
+
+        Returns:
+            The runs that left for the trash.
+
+        Raises:
+            UsageError: a run would have to leave that may not.
+            StoreError: a file is damaged, a parent is missing, or the warehouse is busy.
+        """
+        sealed = [
+            seal(staging.folder, staging.run, row, keys)
+            for staging, row, keys in staged
+            if not self.has(staging.run)
+        ]
+        with self._locked():
+            fresh = {found.run: found for found in sealed if not self.has(found.run)}
+            keys = {run: found.keys for run, found in fresh.items()}
+            leave = self.leaving(keys, replace=replace, with_children=with_children)
+            for run, found in fresh.items():
+                for parent in found.parents:
+                    if parent not in fresh and (parent in leave or not self.has(parent)):
+                        raise StoreError(f"run {parent}, which {run} needs, is gone: ingest again")
+            if fresh:
+                changed = _labels_change([*fresh.values(), *map(self.manifest, leave)])
+                exchange(self.root, tuple(fresh), leave, catalog=changed)
+        for staging, _, _ in staged:
+            staging.discard()
+        return leave
 
     def drop(self, run: str, with_children: bool = False) -> tuple[str, ...]:
         """Move a run to the trash; an unfinished one is deleted.
@@ -154,7 +222,7 @@ class Store:
                     f"runs were computed from {run}: {names}; drop them too with --with-children"
                 )
             leave = (run, *children)
-            exchange(self.root, None, leave, catalog=_labels_change(map(self.manifest, leave)))
+            exchange(self.root, (), leave, catalog=_labels_change(map(self.manifest, leave)))
         return (run, *children)
 
     def migrate(self) -> tuple[str, ...]:
@@ -172,43 +240,16 @@ class Store:
         with self._locked():
             for run in old:
                 reseal(self.root, run)
-                exchange(self.root, run, (run,), catalog=False)
+                exchange(self.root, (run,), (run,))
         return old
 
     def refresh(self) -> None:
         """Finish what a killed process left half done, and rebuild `warehouse.duckdb`."""
         with self._locked():
-            exchange(self.root, None, (), catalog=True)
+            exchange(self.root, (), (), catalog=True)
 
     def _locked(self) -> _Locked:
         return _Locked(self.root)
-
-    def _publish(
-        self, staging: Staging, row: Mapping[str, Any], keys: Sequence[Key] | None, replace: bool
-    ) -> str:
-        run = staging.run
-        manifest = None if self.has(run) else seal(staging.folder, run, row, keys)
-        with self._locked():
-            if manifest is not None and not self.has(run):
-                leave = self._leaving(manifest, replace)
-                changed = _labels_change([manifest, *map(self.manifest, leave)])
-                exchange(self.root, run, leave, catalog=changed)
-        return run
-
-    def _leaving(self, manifest: Manifest, replace: bool) -> tuple[str, ...]:
-        """Return the runs that make way for a new one."""
-        hits = self.conflicts(manifest.run, manifest.keys)
-        for name, key in hits.items():
-            if not replace:
-                raise UsageError(
-                    f"run {name} already holds {key}: use --replace to put run {manifest.run} "
-                    "in its place, or give the model or dataset another name"
-                )
-        leave = {*hits, *_descendants(self.manifests(), set(hits))}
-        for parent in manifest.parents:
-            if parent in leave or not self.has(parent):
-                raise StoreError(f"run {parent}, which {manifest.run} needs, is gone: ingest again")
-        return tuple(sorted(leave))
 
 
 class _Locked(Lock):

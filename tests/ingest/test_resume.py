@@ -298,3 +298,30 @@ def test_seed_decides_the_samples(make: Make, store: Store, tmp_path: Path) -> N
             query = "SELECT neuron, bin, rank, tok FROM activation_samples ORDER BY ALL"
             found.append(con.sql(query).fetchall())
     assert found[0] != found[1]
+
+
+def test_replacing_a_dataset_spares_other_models_and_happens_in_one_step(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"keep": {"tables": ["stats"]}, "sites": {"layers": "0"}}
+    ingest(make(**few), store)
+    mine = set(store.run_ids())
+    ingest(make(**few, model={"name": "other"}), store)
+    theirs = set(store.run_ids()) - mine
+    changed = few | {"data": {"limit": 3}}
+    with pytest.raises(UsageError, match=r"do not replace: activations-\w+; .*--with-children"):
+        ingest(make(**changed), store, replace=True)
+    assert set(store.run_ids()) == mine | theirs
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("neuronmap_sql.ingest.pipeline.write_activations", stop)
+        ingest(make(**changed), store, replace=True, with_children=True)
+    assert set(store.run_ids()) == mine | theirs
+    done = ingest(make(**changed), store, replace=True, with_children=True)
+    assert set(done.runs.values()) <= set(store.run_ids())
+    with connect(store.root) as con:
+        assert con.sql("SELECT DISTINCT model FROM neuron_stats").fetchall() == [("demo-a",)]
+        assert con.sql("SELECT count(*) FROM docs").fetchall() == [(3,)]

@@ -34,7 +34,7 @@ def forked(work: Callable[[], None]) -> int:
 def replace(root: Path) -> None:
     staging = Store.open(root).stage(run_id("tokens", {"new": 1}))
     staging.write("docs", fill("docs", 1, dataset="d", text="new"))
-    staging.commit(ROW, replace=True)
+    staging.commit(ROW, replace=True, with_children=True)
 
 
 def die_before(count: int) -> None:

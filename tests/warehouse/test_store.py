@@ -100,8 +100,8 @@ def test_runs_overlap_by_layers(store: Store) -> None:
     _layers(store, [2, 3], 0)
     with pytest.raises(UsageError, match="layers 1,2"):
         _layers(store, [1, 2], 1)
-    conflicts = store.conflicts("new", [Key("neuron_stats", "m", "d", site="mlp", layers=(1,))])
-    assert list(conflicts) == [first]
+    keys = [Key("neuron_stats", "m", "d", site="mlp", layers=(1,))]
+    assert store.leaving({"new": keys}, replace=True) == (first,)
 
 
 def test_replace_takes_the_old_run_and_what_was_computed_from_it(store: Store) -> None:
@@ -110,7 +110,10 @@ def test_replace_takes_the_old_run_and_what_was_computed_from_it(store: Store) -
     other = add_weights(store)
     staging = store.stage(run_id("tokens", {"new": 1}))
     staging.write("docs", fill("docs", 1, dataset="d", text="new"))
-    new = staging.commit(ROW, replace=True)
+    with pytest.raises(UsageError, match=f"do not replace: {child}; .*--with-children"):
+        staging.commit(ROW, replace=True)
+    assert store.run_ids() == tuple(sorted([parent, child, other]))
+    new = staging.commit(ROW, replace=True, with_children=True)
     assert store.run_ids() == tuple(sorted([new, other]))
     trash = {path.name.split("-", 1)[1] for path in (store.root / "trash").iterdir()}
     assert trash == {f"run={parent}", f"run={child}"}
