@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import duckdb
 import polars as pl
 import typer
 
@@ -16,6 +17,11 @@ from neuronmap_sql.errors import NeuronMapError, UsageError
 from neuronmap_sql.queries.catalog import load
 from neuronmap_sql.queries.catalog import queries as all_queries
 from neuronmap_sql.warehouse.shell import find_duckdb, shell_command
+
+_WRITES = frozenset(
+    getattr(duckdb.StatementType, name)
+    for name in ("CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "DROP")
+)
 
 __all__ = ["queries", "query", "shell", "sql"]
 
@@ -30,8 +36,22 @@ def sql(
     text = sys.stdin.read() if statement == "-" else statement
     if not text.strip():
         raise UsageError("there is no SQL to run")
+    _refuse_writing(text)
     with opened(warehouse) as wh:
         emit(wh.sql(text), form, output)
+
+
+def _refuse_writing(text: str) -> None:
+    """Raise UsageError if a statement's effect would be gone with this process."""
+    try:
+        last = duckdb.extract_statements(text)[-1]
+    except (duckdb.Error, IndexError):
+        return  # the engine will say what is wrong
+    if last.type in _WRITES:
+        raise UsageError(
+            f"{last.type.name} would be lost: the tables of a warehouse come from runs, and"
+            " nothing else is kept. End with a SELECT, or write a file: COPY (...) TO 'file.csv'"
+        )
 
 
 def shell(

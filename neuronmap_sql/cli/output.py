@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 import typer
 
 from neuronmap_sql.errors import UsageError
+from neuronmap_sql.warehouse.files import whole
 from neuronmap_sql.warehouse.result import Result
+from neuronmap_sql.warehouse.views import quote_name
 
 __all__ = ["Format", "FormatOption", "OutputOption", "emit"]
 
@@ -54,9 +56,17 @@ def emit(result: Result | pa.Table, form: Format, output: Path | None = None) ->
     """Write a result to standard output or a file.
 
     Raises:
-        UsageError: the file cannot be written, or bytes would go to a terminal.
+        UsageError: the file cannot be written, the format has no such type, or bytes would go to a
+            terminal.
     """
-    rows = result.arrow() if isinstance(result, Result) else result
+    rows = _named_apart(result.arrow() if isinstance(result, Result) else result)
+    try:
+        _emit(rows, form, output)
+    except pa.ArrowException as error:
+        raise UsageError(f"a column cannot be written as {form}: {error}: cast it") from error
+
+
+def _emit(rows: pa.Table, form: Format, output: Path | None) -> None:
     if output is None and form is Format.table:
         _show(rows)
         return
@@ -67,10 +77,19 @@ def emit(result: Result | pa.Table, form: Format, output: Path | None = None) ->
         sys.stdout.buffer.flush()
         return
     try:
-        with output.open("wb") as file:
+        with whole(output) as part, part.open("wb") as file:
             _write(rows, form, file)
     except OSError as error:
         raise UsageError(f"{output}: cannot be written: {error.strerror}") from error
+
+
+def _named_apart(rows: pa.Table) -> pa.Table:
+    """Number the columns that share a name (a join's), as polars does: layer, layer_1."""
+    names: list[str] = []
+    for name in rows.column_names:
+        others = sum(name == other for other in rows.column_names[: len(names)])
+        names.append(f"{name}_{others}" if others else name)
+    return rows.rename_columns(names)
 
 
 def _show(rows: pa.Table) -> None:
@@ -107,6 +126,21 @@ def _copy(rows: pa.Table, options: str, file: IO[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as con:
         path = Path(folder) / "rows"
         con.register("rows", rows)
-        con.execute(f"COPY rows TO '{path.as_posix()}' ({options})")
+        source = f"SELECT {_finite(con)} FROM rows" if "json" in options else "FROM rows"
+        con.execute(f"COPY ({source}) TO '{path.as_posix()}' ({options})")
         with path.open("rb") as written:
             shutil.copyfileobj(written, file)
+
+
+def _finite(con: duckdb.DuckDBPyConnection) -> str:
+    """Return the columns of `rows` with NULL for NaN and infinities, which JSON has not."""
+    found = []
+    for name, kind, *_ in con.sql("DESCRIBE rows").fetchall():
+        column = quote_name(name)
+        if kind in ("FLOAT", "DOUBLE"):
+            column = f"CASE WHEN isfinite({column}) THEN {column} END AS {column}"
+        elif kind in ("FLOAT[]", "DOUBLE[]"):
+            inner = f"[CASE WHEN isfinite(x) THEN x END FOR x IN {column}]"
+            column = f"{inner} AS {column}"
+        found.append(column)
+    return ", ".join(found)

@@ -11,7 +11,7 @@ import psutil
 
 from neuronmap_sql.ingest.data.windows import Windows
 from neuronmap_sql.ingest.extraction.extract import Extraction, Work
-from neuronmap_sql.ingest.extraction.weight_rows import mlp_places
+from neuronmap_sql.ingest.extraction.weight_rows import mlp_places, seconds_a_neuron
 from neuronmap_sql.ingest.job import Job, prepare, work_of
 from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.settings import Recipe
@@ -33,6 +33,8 @@ _TOKEN_BYTES = 11
 """Of one row of `tokens`."""
 _TEXT_SHARE = 0.45
 """Of the bytes of the texts, compressed."""
+_TURNED_BYTES = 400e6
+"""Bytes of all values that become blocks in a second (docs/benchmarks.md, Layout)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Estimate:
     hooks: int
     """Hooked places."""
     seconds: float
-    """Time of the pass."""
+    """Time of the pass, of the weights, and of writing all values."""
     disk_bytes: int
     """Bytes that the runs will take."""
     staging_bytes: int
@@ -89,6 +91,7 @@ def estimate(recipe: Recipe, reporter: Reporter) -> Estimate:
     positions = int(job.tokenization.windows.offsets[-1])
     tokens = len(job.tokenization.table)
     neurons = sum(hook.width for hook in job.hooks)
+    spooled = tokens * neurons * 2 if _spooled(recipe) else 0
     seconds, memory = _timed(job, reporter) if job.hooks else (0.0, _memory())
     return Estimate(
         model=job.loaded.info.model,
@@ -98,11 +101,18 @@ def estimate(recipe: Recipe, reporter: Reporter) -> Estimate:
         positions=positions,
         neurons=neurons,
         hooks=len(job.hooks),
-        seconds=seconds * positions,
+        seconds=seconds * positions + _weights_seconds(job) + spooled / _TURNED_BYTES,
         disk_bytes=_shared(job) + _disk(recipe, tokens, neurons, len(job.documents.table)),
-        staging_bytes=tokens * neurons * 2 if _spooled(recipe) else 0,
+        staging_bytes=spooled,
         memory_bytes=memory,
     )
+
+
+def _weights_seconds(job: Job) -> float:
+    if "weights" not in job.recipe.keep.tables:
+        return 0.0
+    neurons = len(mlp_places(job.loaded)) * (job.loaded.info.d_mlp or 0)
+    return neurons * seconds_a_neuron(job.loaded, job.recipe.weights) if neurons else 0.0
 
 
 def _spooled(recipe: Recipe) -> bool:

@@ -133,6 +133,8 @@ def prepare(recipe: Recipe, reporter: Reporter, loaded: LoadedModel | None = Non
         )
     wanted = set(recipe.keep.tables) - {"weights"}
     hooks = resolve(loaded.backbone, loaded.family, recipe.sites) if wanted else []
+    if "weights" in recipe.keep.tables and not mlp_places(loaded):
+        _say_no_weights(loaded, hooks, reporter)
     total = len(documents.table)
     with reporter.meter(f"tokenize {recipe.data.name}", total, "documents") as meter:
         seen = 0
@@ -152,6 +154,17 @@ def prepare(recipe: Recipe, reporter: Reporter, loaded: LoadedModel | None = Non
             f" {MAX_TOKENS:,}: set data.limit, or ingest parts of it under names of their own"
         )
     return Job(recipe, documents, loaded, hooks, tokenization)
+
+
+def _say_no_weights(loaded: LoadedModel, hooks: list[Hook], reporter: Reporter) -> None:
+    """Raise ModelError if the weights, which no family maps, are all that was asked for."""
+    said = (
+        f"{loaded.info.model}: no neuron_weights, because family"
+        f" {loaded.family.name if loaded.family else 'unknown'!r} maps no MLP weights"
+    )
+    if not hooks:
+        raise ModelError(f"{said}: keep other tables, or add [blocks.weights] to a family file")
+    reporter.say(said)
 
 
 def work_of(job: Job) -> Work:

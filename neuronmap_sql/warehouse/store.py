@@ -19,8 +19,9 @@ from neuronmap_sql.errors import StoreError, UnknownNameError, UsageError
 from neuronmap_sql.warehouse.catalog import CATALOG_FILES, is_current
 from neuronmap_sql.warehouse.commit import exchange, finish_exchange, reseal, seal, sweep
 from neuronmap_sql.warehouse.files import SUFFIX
+from neuronmap_sql.warehouse.lineage import descendants, leaving
 from neuronmap_sql.warehouse.lock import Lock
-from neuronmap_sql.warehouse.manifest import Key, Manifest, overlap, read_manifest
+from neuronmap_sql.warehouse.manifest import Key, Manifest, read_manifest
 from neuronmap_sql.warehouse.names import decode, encode
 from neuronmap_sql.warehouse.schema import FORMAT
 from neuronmap_sql.warehouse.staging import Staging
@@ -108,7 +109,7 @@ class Store:
 
     def children(self, run: str) -> tuple[str, ...]:
         """Return the runs computed from a run, from those, and so on, sorted."""
-        return _descendants(self.manifests(), {run})
+        return descendants(self.manifests(), {run})
 
     def leaving(
         self,
@@ -127,24 +128,7 @@ class Store:
         Raises:
             UsageError: a run would have to leave that may not.
         """
-        others = {n: found for n, found in self.manifests().items() if n not in entering}
-        keys = tuple(key for mine in entering.values() for key in mine)
-        hits = {n: key for n, found in others.items() if (key := overlap(keys, found.keys))}
-        for name, key in hits.items():
-            if not replace:
-                raise UsageError(
-                    f"run {name} already holds {key} from another recipe (`neuronmap runs show"
-                    f" {name}`): use --replace to put this one in its place, or set model.name or"
-                    " data.name to keep both"
-                )
-        children = sorted(set(_descendants(others, set(hits))) - set(hits))
-        if children and not with_children:
-            raise UsageError(
-                f"runs were computed from {', '.join(sorted(hits))} that the new ones do not"
-                f" replace: {', '.join(children)}; let them go too with --with-children, or set"
-                " model.name or data.name to keep both"
-            )
-        return tuple(sorted({*hits, *children}))
+        return leaving(self.manifests(), entering, replace=replace, with_children=with_children)
 
     def stage(self, run: str) -> Staging:
         """Start a run, or go on with the interrupted one of that id.
@@ -283,16 +267,3 @@ def _is_warehouse(root: Path) -> bool:
 def _ids(folder: Path) -> tuple[str, ...]:
     names = (path.name for path in folder.glob("run=*") if path.name != EMPTY_RUN)
     return tuple(sorted(decode(name.removeprefix("run=")) for name in names))
-
-
-def _descendants(manifests: Mapping[str, Manifest], runs: set[str]) -> tuple[str, ...]:
-    found: set[str] = set()
-    fresh = set(runs)
-    while fresh:
-        fresh = {
-            name
-            for name, manifest in manifests.items()
-            if fresh & set(manifest.parents) and name not in found | runs
-        }
-        found |= fresh
-    return tuple(sorted(found))

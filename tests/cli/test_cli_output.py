@@ -134,11 +134,12 @@ def test_a_table_in_a_file_has_all_rows(cli: Any, demo_warehouse: Path, tmp_path
 
 
 def test_a_file_that_cannot_be_written(cli: Any, demo_warehouse: Path, tmp_path: Path) -> None:
+    (tmp_path / "no").write_text("")
     answer = cli(
         "sql", "SELECT 1", "-w", demo_warehouse, "-o", tmp_path / "no" / "file", "-f", "csv"
     )
     assert answer.code == 2
-    assert "file: cannot be written: No such file or directory" in answer.err
+    assert "file: cannot be written: File exists" in answer.err
 
 
 def test_bytes_do_not_go_to_a_terminal(script: Path, demo_warehouse: Path) -> None:
@@ -163,3 +164,41 @@ def test_a_reader_that_leaves_early(script: Path, demo_warehouse: Path, form: st
     )  # fmt: skip
     assert len(done.stdout) == 10
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "arrow", "parquet"])
+def test_columns_of_one_name_are_numbered(
+    cli: Any, demo_warehouse: Path, tmp_path: Path, form: str
+) -> None:
+    query = "SELECT 1 AS layer, 2 AS layer, 3 AS x, 4 AS layer"
+    file = tmp_path / "rows"
+    assert cli("sql", query, "-w", demo_warehouse, "-f", form, "-o", file).code == 0
+    for name in (b"layer_1", b"layer_2"):
+        assert name in file.read_bytes()
+
+
+def test_json_has_null_for_what_is_no_number(cli: Any, demo_warehouse: Path) -> None:
+    query = "SELECT 'nan'::DOUBLE AS a, ['inf'::FLOAT, 1.5] AS b, 2.5::FLOAT AS \"c d\""
+    answer = cli("sql", query, "-w", demo_warehouse, "-f", "json")
+    assert json.loads(answer.out) == [{"a": None, "b": [None, 1.5], "c d": 2.5}]
+    assert "NaN" not in answer.text
+
+
+def test_a_failed_write_leaves_no_file(cli: Any, demo_warehouse: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    file.write_text("before")
+    query = "SELECT INTERVAL 1 MONTH AS no_such_type_in_parquet"
+    answer = cli("sql", query, "-w", demo_warehouse, "-f", "parquet", "-o", file)
+    assert answer.code == 2
+    assert "cannot be written as parquet" in answer.err
+    assert file.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE x AS SELECT 1", "DELETE FROM docs"])
+def test_what_would_be_lost_is_refused(cli: Any, demo_warehouse: Path, statement: str) -> None:
+    answer = cli("sql", statement, "-w", demo_warehouse)
+    assert answer.code == 2
+    assert "would be lost" in answer.err
+    kept = cli("sql", "CREATE TABLE x AS SELECT 7 AS n; FROM x", "-w", demo_warehouse, "-f", "csv")
+    assert kept.text == "n\n7\n"

@@ -316,9 +316,10 @@ def test_replacing_a_dataset_spares_other_models_and_happens_in_one_step(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("neuronmap_sql.ingest.pipeline.write_activations", stop)
-        ingest(make(**changed), store, replace=True, with_children=True)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(make(**changed), store, replace=True, with_children=True)
     assert set(store.run_ids()) == mine | theirs
     done = ingest(make(**changed), store, replace=True, with_children=True)
     assert set(done.runs.values()) <= set(store.run_ids())

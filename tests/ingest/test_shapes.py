@@ -13,9 +13,16 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
-from neuronmap_sql.errors import NeuronMapError
+import neuronmap_sql as nm
+from neuronmap_sql.errors import ModelError, NeuronMapError
 from neuronmap_sql.ingest.pipeline import ingest
 from neuronmap_sql.ingest.recipe import parse_recipe
 from neuronmap_sql.warehouse.connect import connect
@@ -250,3 +257,41 @@ def test_a_model_without_tokenizer_says_what_to_set(
     with pytest.raises(NeuronMapError, match=r"model\.tokenizer"):
         ingest(parse_recipe(raw, "test", tmp_path), store)
     assert store.run_ids() == ()
+
+
+def test_an_encoder_says_nothing_about_the_vocabulary(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "t5"
+    saved("t5")  # which writes the texts
+    torch.manual_seed(0)
+    config = AutoConfig.for_model("t5", **CASES["t5"])
+    AutoModelForSeq2SeqLM.from_config(config).save_pretrained(folder)
+    words_tokenizer().save_pretrained(folder)
+    data = {"path": str(saved("t5").parent / "texts.jsonl")}
+    root = made(folder, tmp_path, keep={"tables": ["weights"]}, data=data)
+    with connect(root) as con:
+        counted = con.sql(
+            "SELECT site, count(*) > 0, count(vocab_kurtosis), count(promoted), count(w_out_norm)"
+            " = count(*) FROM neuron_weights GROUP BY site ORDER BY site"
+        ).fetchall()
+    assert [row[0] for row in counted] == ["decoder.mlp", "encoder.mlp"]
+    assert counted[0][2] == counted[0][3] > 0
+    assert counted[1][1:] == (True, 0, 0, True)
+
+
+def test_weights_that_no_family_maps_are_not_silently_left_out(tmp_path: Path) -> None:
+    class Unknown(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(50, 8)
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            return self.table(input_ids)  # type: ignore[no-any-return]
+
+    (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps({"text": t}) for t in TEXTS))
+    with nm.create(tmp_path / "wh") as wh:
+        raw = {"model": {"source": "here", "name": "u"}, "data": {"path": "texts.jsonl"}}
+        recipe = parse_recipe(raw | {"keep": {"tables": ["weights"]}}, "test", tmp_path)
+        with pytest.raises(ModelError, match=r"u: no neuron_weights, because .*\[blocks.weights\]"):
+            wh.ingest(recipe, module=Unknown(), tokenizer=words_tokenizer(), progress=False)

@@ -7,6 +7,7 @@ TransformerLens does to a model on loading, which that paper's numbers rest on.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ from neuronmap_sql.ingest.progress import Meter
 from neuronmap_sql.ingest.settings import WeightSettings
 from neuronmap_sql.numerics.moments import central_moments, power_sums
 
-__all__ = ["mlp_places", "weight_rows"]
+__all__ = ["mlp_places", "seconds_a_neuron", "weight_rows"]
 
 _CHUNK = {"cpu": 128, "cuda": 4096}
 """Neurons measured at a time, by a thread or by a GPU."""
@@ -61,10 +62,10 @@ def weight_rows(loaded: LoadedModel, settings: WeightSettings, meter: Meter) -> 
         meter: advanced by the neurons done.
 
     Returns:
-        The table without `run`; the vocabulary columns are NULL for a model without unembedding.
+        The table without `run`; the vocabulary columns are NULL for a model without unembedding,
+        and for an encoder, whose residual stream never reaches it.
     """
-    head = unembedding(loaded)
-    vocabulary = None if head is None else _Vocabulary.of(loaded, head, settings)
+    vocabulary = _vocabulary(loaded, settings)
     tables = []
     for site, layer in mlp_places(loaded):
         weights = mlp_weights(loaded, layer, site)
@@ -77,12 +78,41 @@ def weight_rows(loaded: LoadedModel, settings: WeightSettings, meter: Meter) -> 
             "layer": pa.repeat(pa.scalar(layer, pa.int32()), neurons),
             "neuron": np.arange(neurons, dtype=np.int32),
             **_norms(weights),
-            **(_none(neurons) if vocabulary is None else vocabulary.columns(weights.w_out, meter)),
+            **(
+                vocabulary.columns(weights.w_out, meter)
+                if vocabulary is not None and _unembedded(loaded, site)
+                else _none(neurons)
+            ),
             "w_out": _lists(weights.w_out),
             "folding": pa.repeat(settings.folding, neurons),
         }
         tables.append(pa.table(columns))
     return pa.concat_tables(tables)
+
+
+def seconds_a_neuron(loaded: LoadedModel, settings: WeightSettings) -> float:
+    """Time some neurons of the first MLP; without an unembedding it is nothing worth a word."""
+    vocabulary = _vocabulary(loaded, settings)
+    if vocabulary is None:
+        return 0.0
+    site, layer = mlp_places(loaded)[-1]
+    weights = mlp_weights(loaded, layer, site)
+    assert weights is not None
+    few = weights.w_out[: 2 * _CHUNK["cpu"]]
+    began = time.perf_counter()
+    vocabulary.columns(few)
+    return (time.perf_counter() - began) / len(few)
+
+
+def _vocabulary(loaded: LoadedModel, settings: WeightSettings) -> _Vocabulary | None:
+    head = unembedding(loaded)
+    return None if head is None else _Vocabulary.of(loaded, head, settings)
+
+
+def _unembedded(loaded: LoadedModel, site: str) -> bool:
+    """Whether a site writes to the residual stream that the unembedding reads: the last stack's."""
+    stacks = loaded.family.stacks if loaded.family else ()
+    return any(site == mapped.name for mapped in stacks[-1].sites)
 
 
 def _folded(weights: MlpWeights) -> MlpWeights:
@@ -153,7 +183,7 @@ class _Vocabulary:
         unit = normalize(w_u, dim=1)
         return cls(unit, unit.mean(0), pa.array(text), min(settings.tokens, len(w_u)))
 
-    def columns(self, w_out: Tensor, meter: Meter) -> Columns:
+    def columns(self, w_out: Tensor, meter: Meter | None = None) -> Columns:
         kind = "cpu" if w_out.device.type == "cpu" else "cuda"
         chunks = normalize(w_out, dim=1).split(_CHUNK[kind])
         parts: list[Columns] = [{} for _ in chunks]
@@ -162,7 +192,8 @@ class _Vocabulary:
             parts[number] = self._chunk(chunks[number], _TILE_VALUES[kind])
 
         each_stripe(measure, len(chunks), w_out.device)
-        meter.advance(len(w_out))
+        if meter is not None:
+            meter.advance(len(w_out))
         return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
 
     def _chunk(self, unit: Tensor, tile_values: int) -> Columns:
