@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.console import Console
 
-from neuronmap_sql.cli import ask, demo, ingest, models, plot, runs, verify
+from neuronmap_sql.cli import ask, demo, ingest, models, plot, runs, verify, watch
 from neuronmap_sql.errors import NeuronMapError
 
 __all__ = ["app", "main"]
@@ -31,6 +31,9 @@ app.command("layers")(models.layers)
 app.add_typer(runs.app, name="runs")
 app.command("migrate")(runs.migrate)
 app.command("verify")(verify.command)
+app.command("doctor")(watch.doctor)
+app.command("monitor")(watch.monitor)
+app.command("log")(watch.log)
 app.command("sql")(ask.sql)
 app.command("shell")(ask.shell)
 app.command("queries")(ask.queries)

@@ -42,7 +42,7 @@ def write_activations(job: Job, staging: Staging, reporter: Reporter) -> dict[st
     resumed = extraction.seconds
     windows = work.tokenization.windows
     title = f"activations {work.model_name}"
-    with reporter.meter(title, int(windows.offsets[-1]), "tokens") as meter:
+    with reporter.meter(title, int(windows.offsets[-1]), "tokens", staging.beat) as meter:
         extraction.run(meter)
     nonfinite = _write_reduced(job, staging, work, extraction)
     _write_spooled(staging, work, extraction, reporter)
@@ -92,7 +92,7 @@ def _write_spooled(
     if not extraction.spools:
         return
     total = sum(spool.values.nbytes for spool in extraction.spools.values())
-    with reporter.meter("write values", total, "bytes") as meter:
+    with reporter.meter("write values", total, "bytes", staging.beat) as meter:
         for hook, spool in extraction.spools.items():
             place = work.place(hook)
             makers = {

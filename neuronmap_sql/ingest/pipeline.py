@@ -179,7 +179,8 @@ class _Maker:
     def _weights(self, staging: Staging) -> dict[str, Any]:
         loaded, settings = self.job.loaded, self.job.recipe.weights
         total = len(mlp_places(loaded)) * (loaded.info.d_mlp or 1)
-        with self.reporter.meter(f"weights {loaded.info.model}", total, "neurons") as meter:
+        title = f"weights {loaded.info.model}"
+        with self.reporter.meter(title, total, "neurons", staging.beat) as meter:
             staging.write("neuron_weights", weight_rows(loaded, settings, meter))
         return {"dtype": "float32", "device": str(loaded.device)}
 

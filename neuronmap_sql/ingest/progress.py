@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -45,12 +45,18 @@ class Meter:
     """Where it is shown."""
     task: TaskID
     """Which one it is."""
+    told: Callable[[int], None] = lambda _: None
+    """Told how much is done, each time."""
+    done: int = 0
+    """How much is done."""
     bytes: int = 0
     """Bytes handled so far."""
 
     def advance(self, amount: int, bytes_: int = 0) -> None:
         """Say that so much more is done."""
         self.bytes += bytes_
+        self.done += amount
+        self.told(self.done)
         self.progress.update(self.task, advance=amount, bytes=self.bytes)
 
 
@@ -65,12 +71,19 @@ class Reporter:
         self._console.print(message, highlight=False, markup=False)
 
     @contextmanager
-    def meter(self, title: str, total: int, unit: str) -> Iterator[Meter]:
-        """Show a bar while the `with` block lasts."""
+    def meter(
+        self,
+        title: str,
+        total: int,
+        unit: str,
+        beat: Callable[[str, int, int, str], None] = lambda *_: None,
+    ) -> Iterator[Meter]:
+        """Show a bar while the `with` block lasts; tell `beat` title, done, total and unit."""
         columns = (
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"), _Rate(), TimeElapsedColumn(),
             TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         with Progress(*columns, console=self._console) as progress:
-            yield Meter(progress, progress.add_task(title, total=total, unit=unit, bytes=0))
+            task = progress.add_task(title, total=total, unit=unit, bytes=0)
+            yield Meter(progress, task, lambda done: beat(title, done, total, unit))

@@ -8,13 +8,36 @@ import os
 import socket
 import sys
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+import psutil
+
 from neuronmap_sql.errors import StoreError
 
-__all__ = ["Lock"]
+__all__ = ["Lock", "Owner", "read_owner"]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that holds a lock."""
+
+    pid: int
+    """Process id."""
+    host: str
+    """Machine."""
+    command: str
+    """What it was started as."""
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} ({json.dumps(self.command)})"
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process surely ended: it is of this machine, and not there."""
+        return self.host == socket.gethostname() and not psutil.pid_exists(self.pid)
 
 
 class Lock:
@@ -40,14 +63,15 @@ class Lock:
         deadline = time.monotonic() + self.wait_seconds
         stream = self._open()
         while not (_taken(stream) and _current(stream, self.path)):
-            owner = _read(stream)
+            owner = read_owner(self.path)
             stream.close()
             if time.monotonic() >= deadline:
-                raise StoreError(f"{self.what} is in use by {owner}: wait for it, or stop it")
+                who = owner or "another process"
+                raise StoreError(f"{self.what} is in use by {who}: wait for it, or stop it")
             time.sleep(0.02)
             stream = self._open()
         stream.truncate(0)
-        stream.write(_owner())
+        stream.write(json.dumps(asdict(_me())))
         stream.flush()
         self._stream = stream
         return self
@@ -90,11 +114,14 @@ def _current(stream: TextIO, path: Path) -> bool:
     return path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat())
 
 
-def _read(stream: TextIO) -> str:
-    stream.seek(0)
-    return stream.read() or "another process"
+def read_owner(path: Path) -> Owner | None:
+    """Return who holds a lock, or held it when it was killed; None if nobody, or not to be read."""
+    try:
+        return Owner(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
-def _owner() -> str:
+def _me() -> Owner:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
-    return f"process {os.getpid()} on {socket.gethostname()} ({json.dumps(command)})"
+    return Owner(os.getpid(), socket.gethostname(), command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neuronmap_sql.errors import UsageError
-from neuronmap_sql.warehouse.files import flush_tree, whole, write_text
+from neuronmap_sql.warehouse.files import SUFFIX, flush_tree, whole, write_text
 from neuronmap_sql.warehouse.lock import Lock
 from neuronmap_sql.warehouse.manifest import Key
 from neuronmap_sql.warehouse.names import encode
 from neuronmap_sql.warehouse.parquet import conform, parquet_options, write_parquet
 from neuronmap_sql.warehouse.schema import PARTITIONED, arrow_schema
+
+_BEAT_SECONDS = 1.0
 
 __all__ = ["Enter", "Partition", "Staging", "run_id"]
 
@@ -79,6 +82,7 @@ class Staging:
         self._state.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(self._state / "lock", f"the unfinished run {run}").acquire()
         self.folder.mkdir(exist_ok=True)
+        self._beaten = 0.0
 
     def __enter__(self) -> Staging:
         return self
@@ -142,6 +146,16 @@ class Staging:
     def state(self, name: str) -> Path:
         """Return the path of a file that the work needs to resume and readers never see."""
         return self._state / f"state-{encode(name, 'state')}"
+
+    def beat(self, what: str, done: int, total: int, unit: str) -> None:
+        """Leave word of how far the work is, at most once a second: see `jobs.jobs`."""
+        if time.monotonic() - self._beaten < _BEAT_SECONDS:
+            return
+        self._beaten = time.monotonic()
+        found = {"what": what, "done": done, "total": total, "unit": unit, "time": time.time()}
+        part = self._state / f"heartbeat.json{SUFFIX}"
+        part.write_text(json.dumps(found), encoding="utf-8")
+        part.replace(self._state / "heartbeat.json")  # not flushed: it is of this moment only
 
     def finish(self, name: str) -> None:
         """Record that a part of the work is done, once all that is staged is on the disk."""
