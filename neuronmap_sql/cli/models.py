@@ -74,19 +74,26 @@ def layers(
     propose: Annotated[
         bool, typer.Option("--propose", help="Find the map of an unknown model; print it as TOML.")
     ] = False,
+    family: Annotated[
+        str,
+        typer.Option(help="A family's name, your own FILE.toml, or `find`; default: by config."),
+    ] = "auto",
     trust_remote_code: RemoteOption = False,
 ) -> None:
     """List each site's module path and width, layer by layer; no weights are read."""
     from neuronmap_sql.ingest.outline import hooks_of, proposal
     from neuronmap_sql.ingest.settings import ModelSettings
 
-    settings = ModelSettings(source=name, revision=revision, trust_remote_code=trust_remote_code)
+    settings = ModelSettings(
+        source=name, revision=revision, family=family, trust_remote_code=trust_remote_code
+    )
     if propose:
         typer.echo(proposal(settings))
         return
     wanted = tuple(part.strip() for part in site.split(",") if part.strip())
     columns = ("site", "layer", "module", "capture", "width", "heads", "alias")
-    _table([{c: getattr(hook, c) for c in columns} for hook in hooks_of(settings, wanted)])
+    hooks = hooks_of(settings, wanted)
+    _table([{c: getattr(hook, c) for c in columns} for hook in hooks])
 
 
 def _table(rows: list[dict[str, Any]]) -> None:

@@ -132,7 +132,7 @@ def prepare(recipe: Recipe, reporter: Reporter, loaded: LoadedModel | None = Non
             " hand one over with the module"
         )
     wanted = set(recipe.keep.tables) - {"weights"}
-    hooks = resolve(loaded.backbone, loaded.family, recipe.sites) if wanted else []
+    hooks = resolve(loaded.backbone, loaded.family, recipe.sites, loaded.full) if wanted else []
     if "weights" in recipe.keep.tables and not mlp_places(loaded):
         _say_no_weights(loaded, hooks, reporter)
     total = len(documents.table)
@@ -173,7 +173,7 @@ def work_of(job: Job) -> Work:
     tokens = len(job.tokenization.table)
     on_gpu = loaded.device.type == "cuda"
     return Work(
-        model=loaded.backbone,
+        model=loaded.runs(job.hooks),
         hooks=job.hooks,
         tokenization=job.tokenization,
         keep=recipe.keep,

@@ -29,6 +29,8 @@ def hooks_of(settings: ModelSettings, sites: tuple[str, ...] = ()) -> list[Hook]
         ModelError: the model cannot be found or built, or no family maps it.
     """
     backbone, family = _built(settings)
+    if settings.family == "find":
+        family = propose(backbone)
     if family is None:
         raise ModelError(
             f"{settings.source}: no family maps this model: `neuronmap layers --propose` finds"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +14,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from neuronmap_sql.errors import RecipeError, nearest
-from neuronmap_sql.ingest.settings import CustomSite, Recipe
+from neuronmap_sql.ingest.settings import CustomSite, Recipe, SiteSettings
 
 __all__ = ["TABLES", "parse_recipe", "read_recipe", "recipe_from_flags", "to_toml"]
 
@@ -30,7 +32,8 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
 
     Args:
         path: a TOML file; relative paths in it are relative to its folder.
-        overrides: values that take the place of the file's, by dotted key: `{"model.name": "a"}`.
+        overrides: values that take the place of the file's, by dotted key: `{"model.name": "a"}`,
+            `{"sites.conv.module": "h.{layer}.conv"}`.
 
     Raises:
         RecipeError: it cannot be read, or a key or value is wrong; names file and key.
@@ -100,13 +103,23 @@ def _changed(settings: Any) -> dict[str, Any]:
 
 
 def _with_overrides(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    out = {k: dict(v) if isinstance(v, dict) else v for k, v in raw.items()}
+    out = copy.deepcopy(raw)
     for key, value in overrides.items():
         section, _, name = key.rpartition(".")
-        target = out.setdefault(section, {}) if section else out
+        target: Any = out
+        for part in _tables(section):
+            target = target.setdefault(part, {}) if isinstance(target, dict) else None
         if isinstance(target, dict):  # else the check of the section's type refuses it
             target[name] = value
     return out
+
+
+def _tables(section: str) -> list[str]:
+    # Only custom sites are tables in a table, [sites.NAME].
+    first, _, name = section.partition(".")
+    if first == "sites" and name and name not in get_type_hints(SiteSettings):
+        return [first, name]
+    return [section] if section else []
 
 
 def _with_custom_sites(raw: dict[str, Any], origin: str) -> dict[str, Any]:
@@ -188,23 +201,34 @@ def _check(recipe: Recipe, origin: str) -> None:
 
 
 def _rooted(recipe: Recipe, base: Path) -> Recipe:
-    """Make the paths of model and tokenizer absolute where they name something in `base`."""
+    """Make the paths of a recipe absolute; what is no path is a hub id or a family's name."""
 
     def rooted(source: str) -> str:
-        path = base / Path(source).expanduser()
-        return str(path.resolve()) if source and path.exists() else source
+        path = base / _expanded(source)
+        known = source.startswith((".", "/", "~")) or (source and path.exists())
+        return str(path.resolve()) if known else source
+
+    family = recipe.model.family
+    if family.endswith(".toml"):
+        family = str((base / _expanded(family)).resolve())
 
     model = dataclasses.replace(
         recipe.model,
         name=recipe.model.key.partition("@")[0] if not recipe.model.name else recipe.model.name,
         source=rooted(recipe.model.source),
+        family=family,
         tokenizer=rooted(recipe.model.tokenizer),
     )
-    data_path = base.resolve() / Path(recipe.data.path).expanduser()
+    data_path = base.resolve() / _expanded(recipe.data.path)
     data = dataclasses.replace(recipe.data, path=str(data_path))
     if not data.name:
         data = dataclasses.replace(data, name=_stem(recipe.data.path))
     return dataclasses.replace(recipe, model=model, data=data)
+
+
+def _expanded(path: str) -> Path:
+    # Path.expanduser raises where there is no such user; this leaves the name as it is.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def _stem(path: str) -> str:

@@ -28,7 +28,8 @@ class ModelSettings:
     revision: str = ""
     """Branch, tag, commit or checkpoint; becomes part of the key: `name@revision`."""
     family: str = "auto"
-    """A file of `ingest/families/`, `find` for the generic finder, or `auto`: from the config."""
+    """A name of `neuronmap models`, a family file of one's own (`my-family.toml`, relative to the
+    recipe), `find` for the generic finder, or `auto`: from the config."""
     tokenizer: str = ""
     """Folder or hub id of the tokenizer; empty: the model's own."""
     device: str = "auto"
@@ -64,7 +65,13 @@ class DataSettings:
     id: str = ""
     """Column that names the documents; empty: `id` if there is one, else file and line."""
     labels: tuple[str, ...] = ()
-    """Columns to keep as labels, with their types; `*` keeps all the others."""
+    """Columns to keep as labels, with their types; `*` keeps all the others. JSON has no dates, so
+    those of JSON Lines stay text."""
+    delimiter: str = ""
+    """Character between the fields of a CSV file; empty: a tab in .tsv files, else a comma."""
+    quote: str = '"'
+    """Character around fields of a CSV file that hold delimiters or line ends, doubled inside them;
+    empty: there is none, quotes are text."""
     limit: int = 0
     """Read at most this many documents; 0: all."""
     encoding_errors: Literal["error", "replace", "skip"] = "error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import altair as alt
@@ -55,10 +56,11 @@ def neuron_chart(
     if bars.is_empty():
         raise UnknownNameError(f"no neuron {neuron} in layer {layer} of {model} at {site}")
     quantiles = run(con, "quantiles_of_neuron", **place).pl()
-    tokens = run(con, "tokens_of_neuron", **place, k=k, context=_CONTEXT).pl()
     parts: list[alt.LayerChart] = [_histogram(bars, quantiles)]
-    if not tokens.is_empty():
-        parts.append(_concordance(tokens))
+    # Where no top activations of the model were kept, the query says so instead of giving none.
+    with suppress(UnknownNameError):
+        tokens = run(con, "tokens_of_neuron", **place, k=k, context=_CONTEXT).pl()
+        parts += [] if tokens.is_empty() else [_concordance(tokens)]
     title = f"{model} · {site} · layer {layer} · neuron {neuron}"
     facts = run(con, "describe_neuron", **place).pl().row(0, named=True)
     return styled(alt.vconcat(*parts, spacing=26), title, _story(facts))

@@ -15,8 +15,12 @@ from neuronmap_sql.queries.run import run
 __all__ = ["overview_chart"]
 
 _POINTS = 4000
-_LABELLED = 8
-_WIDTH = 760
+_PEAKED = 8
+_WIDTH, _HEIGHT = 760, 300
+_MARGIN = 8
+"""Pixels between the outermost points and the edges of the panel."""
+_LETTER, _LINE = 6, 11
+"""Pixels that a letter of a label is wide, and a label high."""
 _DEPTH_COLOURS = alt.Scale(scheme=alt.SchemeParams(name="viridis", extent=[0, 0.9]))
 _MEASURES = {
     "fraction_active": ("fraction active", ".0%"),
@@ -35,9 +39,10 @@ def overview_chart(
 ) -> alt.VConcatChart:
     """Draw a model's neurons: kurtosis against fraction active, and distributions by layer.
 
-    At most 4,000 neurons are scattered, evenly chosen; the most peaked are labelled `layer.neuron`.
-    The heat maps below show all: a column is a layer, its colours sum to 1. Measures of the
-    weights are left out where they were not kept.
+    At most 4,000 neurons are scattered, evenly chosen. The eight most peaked are ringed, listed in
+    the subtitle, and labelled `layer.neuron` where no label of a more peaked one stands. The heat
+    maps below show all: a column is a layer, its colours sum to 1. Measures of the weights are
+    left out where they were not kept.
 
     Args:
         con: a connection with the warehouse's tables.
@@ -52,7 +57,7 @@ def overview_chart(
     chosen = measured_dataset(con, model, site, dataset)
     place = {"model": model, "site": site, "dataset": chosen}
     neurons = run(con, "neurons_of_model", **place, k=_POINTS).pl()
-    peaked = run(con, "most_peaked_neurons", **place, k=5 * _LABELLED).pl()
+    peaked = run(con, "most_peaked_neurons", **place, k=_PEAKED).pl()
     bars = run(con, "neuron_distributions", **place).pl()
     maps = [_heat_map(bars, name) for name in _MEASURES if (bars["measure"] == name).any()]
     lines = [
@@ -62,7 +67,8 @@ def overview_chart(
     total = int(neurons["total"][0])
     drawn = f"{neurons.height:,} of {total:,}" if neurons.height < total else f"all {total:,}"
     subtitle = [
-        f"{drawn} neurons of {site} on {chosen}; the most peaked are labelled layer.neuron",
+        f"{drawn} neurons of {site} on {chosen}",
+        "most peaked, ringed, as layer.neuron (kurtosis): " + _listed(peaked),
         "heat maps: share of a layer's neurons",
     ]
     chart = alt.vconcat(_scatter(neurons, peaked), *lines, spacing=30)
@@ -70,44 +76,74 @@ def overview_chart(
     return styled(chart, f"Neurons of {model}", subtitle)
 
 
+def _listed(peaked: pl.DataFrame) -> str:
+    rows = peaked.select("layer", "neuron", "kurtosis").iter_rows()
+    return ", ".join(f"{layer}.{neuron} ({kurtosis:.3g})" for layer, neuron, kurtosis in rows)
+
+
 def _scatter(neurons: pl.DataFrame, peaked: pl.DataFrame) -> alt.LayerChart:
+    columns = ["layer", "neuron", "fraction_active", "kurtosis"]
+    rows, peaked = neurons.select(columns).drop_nulls(), peaked.select(columns)
+    every = pl.concat([rows, peaked])
+    top = max([*every["fraction_active"], 0.01])
+    across = alt.Scale(domain=[0, top], nice=False, padding=_MARGIN)
+    along = alt.Scale(type="log", nice=False, padding=_MARGIN)
     axes = {
-        "x": alt.X("fraction_active:Q", title="fraction active, P(x > 0)").axis(format=".0%"),
-        "y": alt.Y(
-            "kurtosis:Q", title="kurtosis (log)", scale=alt.Scale(type="log", nice=False, padding=8)
-        ).axis(tickCount=6, format="~r"),
+        "x": alt.X("fraction_active:Q", title="fraction active, P(x > 0)", scale=across).axis(
+            format=".0%", tickCount=10
+        ),
+        "y": alt.Y("kurtosis:Q", title="kurtosis (log)", scale=along).axis(
+            tickCount=6, format="~r"
+        ),
     }
     points = (
-        alt.Chart(
-            data(neurons.select("layer", "neuron", "fraction_active", "kurtosis").drop_nulls())
-        )
+        alt.Chart(data(rows))
         .mark_circle(size=18, opacity=0.55)
-        .encode(
-            **axes,
-            color=alt.Color("layer:Q", title="layer", scale=_DEPTH_COLOURS).legend(
-                format="d", tickMinStep=1, gradientLength=200
-            ),
-            tooltip=["layer:Q", "neuron:Q", "fraction_active:Q", "kurtosis:Q"],
-        )
+        .encode(**axes, color=_layer_colour(rows), tooltip=[f"{name}:Q" for name in columns])
     )
-    marked = alt.Chart(data(_labels(peaked))).encode(**axes)
-    rings = marked.mark_point(size=50, color="black", strokeWidth=1)
-    labels = marked.mark_text(align="left", dx=7, fontSize=10).encode(text="name:N")
-    return alt.layer(points, rings, labels).properties(width=_WIDTH, height=300)
+    rings = alt.Chart(data(peaked)).mark_point(size=50, color="black", strokeWidth=1).encode(**axes)
+    named = alt.Chart(data(_labels(peaked, every))).encode(**axes, text="name:N")
+    text = {"align": "left", "dx": 7, "fontSize": 10}
+    halo = named.mark_text(**text, stroke="white", strokeWidth=3, strokeOpacity=0.8)
+    return alt.layer(points, rings, halo, named.mark_text(**text)).properties(
+        width=_WIDTH, height=_HEIGHT
+    )
 
 
-def _labels(peaked: pl.DataFrame) -> pl.DataFrame:
-    """Return the most peaked neurons whose labels do not overlap those before them."""
+def _layer_colour(rows: pl.DataFrame) -> alt.Color:
+    """Return the colours of layers, an entry of the legend each, or each second, third, ..."""
+    layers = rows["layer"].unique().sort().to_list()
+    shown = layers[:: max(1, -(-len(layers) // 16))]
+    return alt.Color("layer:Q", title="layer", scale=_DEPTH_COLOURS).legend(
+        type="symbol", values=shown, format="d", symbolOpacity=1, symbolSize=60
+    )
+
+
+def _labels(peaked: pl.DataFrame, every: pl.DataFrame) -> pl.DataFrame:
+    """Return the most peaked neurons with names, none of which covers that of a more peaked one.
+
+    Args:
+        peaked: them, in descending order.
+        every: all points of the panel, which set its scales.
+    """
+    low, high = (
+        math.log(min(every["kurtosis"], default=1)),
+        math.log(max(every["kurtosis"], default=2)),
+    )
+    wide = (_WIDTH - 2 * _MARGIN) / max([*every["fraction_active"], 0.01])
+    tall = (_HEIGHT - 2 * _MARGIN) / ((high - low) or 1)
     kept: list[dict[str, Any]] = []
-    for row in peaked.select("layer", "neuron", "fraction_active", "kurtosis").to_dicts():
+    for row in peaked.to_dicts():
+        name = f"{row['layer']}.{row['neuron']}"
+        reach = _LETTER * len(name)
         apart = [
-            abs(row["fraction_active"] - other["fraction_active"]) > 0.06
-            or abs(math.log(row["kurtosis"] / other["kurtosis"])) > 0.2
+            abs(row["fraction_active"] - other["fraction_active"]) * wide > reach
+            or abs(math.log(row["kurtosis"] / other["kurtosis"])) * tall > _LINE
             for other in kept
         ]
         if all(apart):
-            kept.append({**row, "name": f"{row['layer']}.{row['neuron']}"})
-    return pl.DataFrame(kept[:_LABELLED])
+            kept.append({**row, "name": name})
+    return pl.DataFrame(kept)
 
 
 def _heat_map(bars: pl.DataFrame, name: str) -> alt.Chart:

@@ -78,16 +78,11 @@ def measured_dataset(
     """Return the dataset to draw: the one asked for, or the only one of the model and site.
 
     Raises:
-        UnknownNameError: the model has no statistics for that site or dataset.
+        UnknownNameError: no statistics of that model, site or dataset; names the nearest.
         UsageError: it has several and none was named.
     """
     profile = run(con, "layer_profile", model=model, site=site).pl()
     found = profile["dataset"].unique().sort().to_list()
-    if not found:
-        rows = run(con, "model_overview").pl()
-        measured = rows.filter(pl.col("datasets").is_not_null())["model"].to_list()
-        hint = f"statistics of its site {site!r} are needed to draw it"
-        raise UnknownNameError.of("measured model", model, measured, hint)
     if dataset is None and len(found) > 1:
         raise UsageError(f"{model} was measured on {', '.join(found)}: name the dataset to draw")
     if dataset is not None and dataset not in found:

@@ -114,3 +114,48 @@ def test_layers_propose_a_family_file(
         if site.name == "mlp"
     }
     assert any(str(module).rpartition("{layer}.")[2] in answer.text for module in known), proposed
+
+
+def test_layers_of_a_family_named_found_or_written(
+    cli: Any, demo_model: Path, tmp_path: Path
+) -> None:
+    plain = cli("layers", demo_model, "--site", "mlp,resid_mid")
+    edited = tmp_path / "mine.toml"
+    edited.write_text(cli("layers", demo_model, "--propose").text)
+    for family in ("gpt2", "find", edited):
+        answer = cli("layers", demo_model, "--site", "mlp,resid_mid", "--family", family)
+        assert (answer.code, answer.err, answer.text) == (0, "", plain.text)
+    edited.write_text(edited.read_text().replace("mlp_out =", "written ="))
+    answer = cli("layers", demo_model, "--family", edited, "--site", "written")
+    assert (answer.code, answer.text.count("h.3.mlp.c_proj")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [("gpt22", "did you mean 'gpt2'"), ("none.toml", "none.toml: cannot be read"),
+     ("llama", "has no module"), ("opt", "has no module")],
+)  # fmt: skip
+def test_layers_refuse_a_family_that_is_not_there_or_does_not_fit(
+    cli: Any, demo_model: Path, family: str, message: str
+) -> None:
+    answer = cli("layers", demo_model, "--family", family)
+    assert answer.code in {1, 2}
+    assert message in answer.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("models", "show"), ("layers",), ("ingest", "--data", "a.txt", "--dry-run", "--model")],
+)
+def test_a_mistyped_path(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "a.txt").write_text("text")
+    monkeypatch.chdir(tmp_path)
+    answer = cli(*command, "./demoo")
+    assert (answer.code, answer.out) == (1, b"")
+    assert "demoo" in answer.err
+    assert "did you mean 'demo'?" in answer.err
+    assert "Traceback" not in answer.err
+    assert cli("models", "show", "./demoo", "--check").err.startswith("problem: no folder")

@@ -118,7 +118,9 @@ def test_bad_characters_in_labels_follow_the_same_rule(tmp_path: Path) -> None:
     assert texts(read(tmp_path, "a.jsonl")) == ["a"], "not kept, not looked at"
     docs = read(tmp_path, "a.jsonl", labels=("*",), encoding_errors="replace")
     assert docs.table["kind"].to_pylist() == ["x\ufffd"]
-    assert docs.table["n"].to_pylist() == ['["\ufffd"]']
+    assert docs.table["n"].to_pylist() == [["\ufffd"]]
+    with pytest.raises(DataError, match="lone surrogate"):
+        read(tmp_path, "a.jsonl", labels=("n",))
 
 
 def test_marks_of_byte_order_and_line_ends_are_no_text(tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import datasets
@@ -60,27 +63,53 @@ def test_packed_files_that_are_cut_or_no_such_thing(tmp_path: Path, packing: str
         read(tmp_path, name, duplicates="skip")
 
 
-def test_csv_and_tsv(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text('id,text\na,"one, ""two""\nthree"\n\n,four\n')
-    docs = read(tmp_path, "a.csv")
-    assert texts(docs) == ['one, "two"\nthree', "four"]
-    assert ids(docs) == ["a", "a.csv:5"]
-    (tmp_path / "a.tsv").write_text("text\tn\none, two\t1\n")
-    assert texts(read(tmp_path, "a.tsv")) == ["one, two"]
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_packed_files_are_known_by_their_first_bytes(
+    tmp_path: Path, packing: str, name: str
+) -> None:
+    (tmp_path / name).write_bytes(PACK[packing](ROWS))
+    assert texts(read(tmp_path, name)) == ["one", "two"]
 
 
+def zipped(raw: bytes) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as file:
+        file.writestr("a.jsonl", raw)
+    return sink.getvalue()
+
+
+def lz4(raw: bytes) -> bytes:
+    return bytes(pa.compress(raw, "lz4", asbytes=True))
+
+
+def parquet(_: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"text": ["one"]}), sink)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.csv", "a.jsonl.zip"])
 @pytest.mark.parametrize(
-    ("raw", "message"),
+    ("form", "message"),
     [
-        ("text,n\none,1\ntwo\n", r"a\.csv:3: 1 fields, but the header has 2"),
-        ('text,n\none,1\n"two,2\n', r"a\.csv:3: not valid CSV"),
-        ("text,text\none,1\n", r"a\.csv:1: the header names a column twice"),
+        (zipped, "is a zip archive: unpack it"),
+        (lz4, "is packed with lz4: unpack it"),
+        (parquet, "is a Parquet file: set data.format to 'parquet'"),
     ],
 )
-def test_broken_csv_is_named_with_its_line(tmp_path: Path, raw: str, message: str) -> None:
-    (tmp_path / "a.csv").write_text(raw)
-    with pytest.raises(DataError, match=message):
-        read(tmp_path, "a.csv")
+def test_archives_are_refused_by_their_first_bytes(
+    tmp_path: Path, name: str, form: Callable[[bytes], bytes], message: str
+) -> None:
+    (tmp_path / name).write_bytes(form(ROWS))
+    with pytest.raises(DataError, match=f"{name}: {message}"):
+        read(tmp_path, name)
+
+
+@pytest.mark.parametrize("text", ["BZh", "BZh9 is how bzip2 begins", "PK", "PAR1", "7z", "P"])
+def test_text_that_begins_nearly_like_an_archive_is_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    assert texts(read(tmp_path, "a.txt")) == [text]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuronmap_sql.errors import RecipeError
-from neuronmap_sql.ingest.recipe import TABLES, parse_recipe, read_recipe, to_toml
+from neuronmap_sql.ingest.recipe import (
+    TABLES,
+    parse_recipe,
+    read_recipe,
+    recipe_from_flags,
+    to_toml,
+)
 from neuronmap_sql.ingest.settings import (
     BatchSettings,
     CustomSite,
@@ -135,6 +141,34 @@ def test_overrides_take_the_place_of_the_files_values(tmp_path: Path) -> None:
         parse_recipe({"model": "gpt2"}, "x", tmp_path, {"model.name": "a"})
 
 
+def test_custom_sites_can_be_given_as_overrides(tmp_path: Path) -> None:
+    module = {"sites.conv.module": "h.{layer}.conv"}
+    flags = {"model.source": "gpt2", "data.path": "a.txt"}
+    assert recipe_from_flags(flags | module).sites == SiteSettings(
+        (), custom=(CustomSite("conv", "h.{layer}.conv"),)
+    )
+    path = written(tmp_path, LEAST + '[sites.conv]\nmodule = "x"\n')
+    more = {"sites.conv.capture": "input", "sites.use": ["mlp"], "sites.a.b.module": "y"}
+    found = read_recipe(path, module | more).sites
+    assert found.use == ("mlp",)
+    assert found.custom == (
+        CustomSite("conv", "h.{layer}.conv", "input"), CustomSite("a.b", "y"),
+    )  # fmt: skip
+    with pytest.raises(RecipeError, match=r"unknown key 'sites.conv.modul'; did you mean 'module'"):
+        read_recipe(path, {"sites.conv.modul": "x"})
+    with pytest.raises(RecipeError, match=r"key sites.new.module is missing"):
+        read_recipe(path, {"sites.new.capture": "input"})
+    for key in ("sites.use.module", "keep.top_k.x", "model.a.b"):
+        with pytest.raises(RecipeError, match=f"unknown key '{key.rpartition('.')[0]}'"):
+            read_recipe(written(tmp_path, LEAST + '[sites]\nuse = ["mlp"]\n'), {key: "x"})
+
+
+def test_overrides_leave_what_they_were_given_as_it_was(tmp_path: Path) -> None:
+    raw = tomllib.loads(LEAST + '[sites.conv]\nmodule = "x"\n')
+    parse_recipe(raw, "x", tmp_path, {"sites.conv.module": "y", "model.name": "z"})
+    assert raw == tomllib.loads(LEAST + '[sites.conv]\nmodule = "x"\n')
+
+
 def test_custom_sites_stand_alone_or_beside_others(tmp_path: Path) -> None:
     custom = '[sites.query]\nmodule = "h.{layer}.attn.c_attn"\n'
     alone = read_recipe(written(tmp_path, LEAST + custom)).sites
@@ -159,6 +193,30 @@ def test_relative_paths_start_from_the_recipe(tmp_path: Path) -> None:
     assert found.data.name == "texts"
     home = parse_recipe(tomllib.loads(text) | {"data": {"path": "~/a.csv"}}, "x", tmp_path)
     assert home.data.path == str(Path.home() / "a.csv")
+
+
+def test_a_family_file_is_looked_for_beside_the_recipe(tmp_path: Path) -> None:
+    model = '[model]\nsource = "gpt2"\nfamily = "{}"\n[data]\npath = "a.txt"\n'
+    (tmp_path / "gpt2").mkdir()  # a name is no path, even where there is a folder of that name
+    for said, meant in {
+        "my.toml": str(tmp_path.resolve() / "my.toml"),
+        "../maps/my.toml": str(tmp_path.resolve().parent / "maps/my.toml"),
+        "/maps/my.toml": "/maps/my.toml",
+        "~/my.toml": str(Path.home() / "my.toml"),
+        "gpt2": "gpt2",
+        "find": "find",
+    }.items():
+        found = read_recipe(written(tmp_path, model.format(said)))
+        assert found.model.family == meant
+
+
+def test_a_path_that_is_not_there_starts_from_the_recipe_too(tmp_path: Path) -> None:
+    model = '[model]\nsource = "{}"\n[data]\npath = "~nobody-here/a.txt"\n'
+    (tmp_path / "sub").mkdir()
+    found = read_recipe(written(tmp_path / "sub", model.format("../demoo")))
+    assert (found.model.source, found.model.name) == (str(tmp_path.resolve() / "demoo"), "demoo")
+    assert found.data.path == str(tmp_path.resolve() / "sub/~nobody-here/a.txt")
+    assert read_recipe(written(tmp_path, model.format("demoo"))).model.source == "demoo"
 
 
 def test_a_hub_id_stays_as_it_is_and_gives_the_name(tmp_path: Path) -> None:

@@ -205,6 +205,25 @@ def test_batches_are_halved_once_for_all(
     assert sum(size > 300 for size in sizes) == 1
 
 
+def test_batches_grow_back_when_memory_is_there_again(
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    run = Extractor.run
+
+    def short_for_a_while(self: Extractor, input_ids: torch.Tensor, *rest: Any) -> None:
+        sizes.append(input_ids.numel())
+        if len(sizes) < 3 and input_ids.numel() > 300:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        run(self, input_ids, *rest)
+
+    monkeypatch.setattr(Extractor, "run", short_for_a_while)
+    monkeypatch.setattr("neuronmap_sql.ingest.extraction.extract._PATIENCE", 1)
+    ingest(make(batch={"tokens": 512, "shard_tokens": 100_000}), store)
+    assert sizes[0] > 300 >= sizes[1]
+    assert max(sizes[3:]) > 300, sizes
+
+
 def test_a_window_that_does_not_fit_is_an_error(
     make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from demo_recipes import demo_recipe
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PreTrainedTokenizerFast,
 )
 
 import neuronmap_sql as nm
+from neuronmap_sql.content import folder
 from neuronmap_sql.errors import ModelError, NeuronMapError
 from neuronmap_sql.ingest.pipeline import ingest
 from neuronmap_sql.ingest.recipe import parse_recipe
@@ -295,3 +298,18 @@ def test_weights_that_no_family_maps_are_not_silently_left_out(tmp_path: Path) -
         recipe = parse_recipe(raw | {"keep": {"tables": ["weights"]}}, "test", tmp_path)
         with pytest.raises(ModelError, match=r"u: no neuron_weights, because .*\[blocks.weights\]"):
             wh.ingest(recipe, module=Unknown(), tokenizer=words_tokenizer(), progress=False)
+
+
+def test_the_head_is_run_only_for_a_site_that_asks_for_it(tmp_path: Path) -> None:
+    model, data = folder("demo") / "models" / "demo-a", {"limit": 2, "labels": []}
+    keep = {"tables": ["matrices"]}
+    sites = {"use": ["mlp"], "layers": "3", "logits": {"module": "lm_head", "capture": "output"}}
+    recipe = demo_recipe(model, 2, keep=keep, sites=sites, data=data)
+    ingest(recipe, Store.create(tmp_path / "wh"))
+    found = matrix(tmp_path / "wh", "logits", 0)
+    with connect(tmp_path / "wh") as con:
+        ids = con.sql("SELECT token_id FROM tokens WHERE win = 0 ORDER BY tok").fetchall()
+    whole = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    with torch.no_grad():
+        logits = whole(torch.tensor([[i for (i,) in ids]])).logits[0].numpy()
+    assert np.abs(found[: len(ids)] - logits).max() < 2e-3 * np.abs(logits).max()

@@ -19,7 +19,7 @@ from transformers import BertForMaskedLM, PreTrainedTokenizerFast, T5EncoderMode
 from neuronmap_sql.errors import ModelError, UnknownNameError, UsageError
 from neuronmap_sql.ingest.models.availability import check
 from neuronmap_sql.ingest.models.describe import describe
-from neuronmap_sql.ingest.models.loading import from_module, load
+from neuronmap_sql.ingest.models.loading import from_module, given, load
 from neuronmap_sql.ingest.models.sites import resolve
 from neuronmap_sql.ingest.settings import ModelSettings, SiteSettings
 
@@ -279,6 +279,18 @@ def test_check_says_what_it_found(folder: Path) -> None:
     assert found.weight_bytes == (folder / "model.safetensors").stat().st_size
     assert found.memory_bytes == 4 * describe(ModelSettings(str(folder))).parameters
     assert "family gpt2 (GPT-2)" in found.notes
+
+
+def test_the_finder_maps_a_module_handed_over() -> None:
+    settings = ModelSettings("mine", family="find")
+    for model in (tiny.language_model("gpt2"), tiny.language_model("t5")):
+        found = given(model, settings)
+        assert found.family is not None
+        assert (found.info.model, found.info.family) == ("mine", "find")
+        stack = "decoder." if "T5" in type(model).__name__ else ""
+        assert resolve(found.backbone, found.family, SiteSettings((f"{stack}mlp",)))
+    with pytest.raises(ModelError, match="0 stacks of blocks"):
+        given(torch.nn.Embedding(8, 4), settings)
 
 
 def test_a_module_handed_over_has_a_hash_of_its_weights() -> None:

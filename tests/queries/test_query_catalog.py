@@ -15,6 +15,7 @@ from neuronmap_sql.errors import QueryError, UnknownNameError, UsageError
 from neuronmap_sql.queries.catalog import load, queries, read
 from neuronmap_sql.queries.run import run
 from neuronmap_sql.queries.values import written
+from neuronmap_sql.warehouse.result import execute
 from neuronmap_sql.warehouse.schema import create_tables
 
 GOOD = """\
@@ -108,7 +109,8 @@ def test_there_are_queries_in_each_topic() -> None:
 @pytest.mark.parametrize("name", list(queries()))
 def test_the_example_runs_and_the_answer_is_arrow_and_polars(name: str) -> None:
     with database({"docs": "doc | source:VARCHAR\n0 | web"}) as con:
-        table = run(con, name, **load(name).example).arrow()
+        query = load(name)
+        table = execute(con, query.sql, query.bind(query.example)).arrow()
         assert isinstance(pl.from_arrow(table), pl.DataFrame)
 
 
@@ -185,8 +187,3 @@ def test_what_the_engine_refuses_is_a_query_error_with_the_file() -> None:
         pytest.raises(QueryError, match=r"dead_neurons\.sql.*neuron_stats"),
     ):
         run(con, "dead_neurons", model="m")
-
-
-def test_a_label_that_does_not_exist_is_a_query_error() -> None:
-    with database({"docs": "doc | source:VARCHAR\n0 | web"}) as con, pytest.raises(QueryError):
-        run(con, "label_overview", label="sauce")

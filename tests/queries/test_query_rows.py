@@ -8,6 +8,7 @@ import duckdb
 import pytest
 from row_fixtures import ROWS, Case, close, database, expected, read_cases
 
+from neuronmap_sql.errors import UnknownNameError
 from neuronmap_sql.queries.catalog import load, queries
 from neuronmap_sql.queries.run import run
 
@@ -50,5 +51,8 @@ def test_every_given_table_matters(name: str, case: Case) -> None:
     """Negative control: without the rows of any one given table the answer is another."""
     for table, text in case.given.items():
         header_only = text.strip().splitlines()[0]
-        same, _ = answer(name, case, {**case.given, table: header_only})
+        try:
+            same, _ = answer(name, case, {**case.given, table: header_only})
+        except UnknownNameError:
+            continue  # an empty answer, because a name is stored no more
         assert not same, f"{table} does not matter"

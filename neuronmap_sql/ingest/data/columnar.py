@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from neuronmap_sql.errors import DataError
+from neuronmap_sql.ingest.data.nested import on_leaves
 from neuronmap_sql.ingest.data.readers import Rows, chosen
 from neuronmap_sql.ingest.data.sources import Source
 from neuronmap_sql.ingest.settings import DataSettings
@@ -104,27 +105,41 @@ def _strings(column: pa.Array) -> list[str | None] | None:
 
 
 def _label(column: pa.Array) -> list[Any] | pa.Array:
-    """Return a label column; strings that are no UTF-8 as Python strings, for the rules to see."""
+    """Return a label column; one with strings that are no UTF-8 as Python values, for the rules."""
     plain = _plain(column)
     try:
         plain.validate(full=True)
     except pa.ArrowInvalid:
-        return _strings(plain) or plain
+        return [_decoded(value) for value in on_leaves(plain, _raw).to_pylist()]
     return plain
+
+
+def _raw(leaf: pa.Array) -> pa.Array:
+    return leaf.cast(pa.binary()) if pa.types.is_string(leaf.type) else leaf
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _decoded(item) for name, item in value.items()}
+    return value
 
 
 def _plain(column: pa.Array) -> pa.Array:
     """Return a column as a type that Parquet and every engine keep."""
-    if isinstance(column.type, pa.BaseExtensionType):
-        column = column.storage
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = column.type
+    return on_leaves(column, _plain_leaf)
+
+
+def _plain_leaf(leaf: pa.Array) -> pa.Array:
+    kind = leaf.type
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
-        return column.cast(pa.string())
+        return leaf.cast(pa.string())
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
-        return column.cast(pa.binary())
-    return column.cast(pa.float32()) if pa.types.is_float16(kind) else column
+        return leaf.cast(pa.binary())
+    return leaf.cast(pa.float32()) if pa.types.is_float16(kind) else leaf
 
 
 def _named(batch: pa.RecordBatch, classes: dict[str, list[str]]) -> pa.RecordBatch:

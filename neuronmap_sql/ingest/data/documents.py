@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from neuronmap_sql.errors import DataError, nearest
 from neuronmap_sql.ingest.data.columnar import read_dataset, read_parquet
-from neuronmap_sql.ingest.data.labels import Parts, finite, label_column, label_names
-from neuronmap_sql.ingest.data.readers import Rows, read_csv, read_files, read_jsonl, read_lines
+from neuronmap_sql.ingest.data.delimited import read_csv
+from neuronmap_sql.ingest.data.json_values import mended, strings_in
+from neuronmap_sql.ingest.data.labels import Parts, label_column, label_names
+from neuronmap_sql.ingest.data.readers import Rows, read_files, read_jsonl, read_lines
 from neuronmap_sql.ingest.data.sources import Source, find_sources
 from neuronmap_sql.ingest.settings import DataSettings
 
@@ -122,17 +124,17 @@ def _keep_row(kept: _Kept, rows: Rows, row: int) -> bool:
             f"{place}: column {kept.data.text!r} holds {type(text).__name__}, not text (data.text)"
         )
     labels = [v[row] for v in rows.labels.values() if isinstance(v, list)]
-    strings = [v for v in (text, rows.ids[row], *labels) if isinstance(v, str)]
+    strings = strings_in([text, rows.ids[row], *labels])
     bad = next(filter(None, map(_SURROGATE.search, strings)), None)
     if bad and not _mends(kept, place, bad[0]):
         return False
     if not text.strip():
         return _leave(kept, "empty %s")
-    new = _identifier(kept, _mended(rows.ids[row] or place), place)
+    new = _identifier(kept, mended(rows.ids[row] or place), place)
     if new is None:
         return _leave(kept, "%s with an id that is taken")
     kept.ids.append(new)
-    kept.texts.append(_mended(text) if bad else text)
+    kept.texts.append(mended(text) if bad else text)
     return True
 
 
@@ -154,10 +156,6 @@ def _mends(kept: _Kept, place: str, char: str) -> bool:
         return _leave(kept, "%s of invalid UTF-8")
     kept.counts["%s with U+FFFD put for bad bytes"] += 1
     return True
-
-
-def _mended(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", text)
 
 
 def _identifier(kept: _Kept, wish: str, place: str) -> str | None:
@@ -185,8 +183,7 @@ def _pick(
         return [None] * len(rows)
     if isinstance(values, pa.Array):
         return values.take(pa.array(rows, pa.int64()))
-    picked = [values[row] for row in rows]
-    return [_mended(value) if isinstance(value, str) else value for value in picked]
+    return [mended(values[row]) for row in rows]
 
 
 def _labels(kept: _Kept, parse: bool) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
@@ -200,8 +197,8 @@ def _labels(kept: _Kept, parse: bool) -> tuple[dict[str, pa.ChunkedArray], list[
     notes = [f"label {old!r} is called {new!r}" for old, new in names.items() if old != new]
     columns = {}
     for old, new in names.items():
-        columns[new], bad = finite(label_column(old, kept.labels[old], parse))
-        notes += [f"label {new!r}: NaN and infinities that became NULL: {bad}"] if bad else []
+        columns[new], changes = label_column(old, kept.labels[old], parse)
+        notes += [f"label {new!r}: {change}" for change in changes]
     return columns, notes
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,14 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from neuronmap_sql.errors import DataError
+from neuronmap_sql.ingest.data.json_values import json_column
+from neuronmap_sql.ingest.data.nested import on_leaves
 
-__all__ = ["Parts", "finite", "label_column", "label_names"]
+__all__ = ["Parts", "label_column", "label_names"]
 
 Parts = list[list[Any] | pa.Array]
 """The values of one label, batch by batch."""
 
 _OWN = frozenset({"run", "dataset", "doc", "doc_id", "text"})
 """Columns of `docs`."""
+
+_MIXED = "values of several types became text, lists and objects as JSON"
+_DURATION = "durations became seconds: Parquet has none"
+_DECIMAL = "decimals of more than 38 digits became DOUBLE"
+_INFINITE = "NaN and infinities that became NULL: {}"
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
 # A leading zero makes a code, such as a zip code, that a number would spoil.
@@ -41,59 +47,60 @@ def label_names(names: Iterable[str]) -> dict[str, str]:
     return given
 
 
-def label_column(name: str, parts: Parts, parse: bool) -> pa.ChunkedArray:
-    """Return a label as one column.
+def label_column(name: str, parts: Parts, parse: bool) -> tuple[pa.ChunkedArray, list[str]]:
+    """Return a label as one column that the store keeps, and what had to be changed, in words.
 
     Args:
         name: the label, for messages.
         parts: its values, batch by batch: Python values, or Arrow arrays that keep their type.
         parse: whether Python values are the strings of a CSV file, of which an empty one is NULL:
             they become integers, numbers, booleans, dates or times if all of them read so.
+            Otherwise they are JSON.
 
     Raises:
         DataError: files disagree about its type.
     """
-    if not any(isinstance(part, pa.Array) for part in parts):
-        values = [value for part in parts for value in part]
-        return pa.chunked_array([_parsed(values) if parse else _typed(values)])
-    arrays = [pa.array(part, pa.string()) if isinstance(part, list) else part for part in parts]
-    tables = [pa.table({name: part}) for part in arrays]
+    if any(isinstance(part, pa.Array) for part in parts):
+        return _storable(_joined(name, parts), Counter())
+    values = [value for part in parts for value in part]
+    array, uniform = (_parsed(values), True) if parse else json_column(values)
+    return _storable(pa.chunked_array([array]), Counter() if uniform else Counter([_MIXED]))
+
+
+def _joined(name: str, parts: Parts) -> pa.ChunkedArray:
+    """Return Arrow's arrays, and Python's strings among them, as one column."""
     try:
+        tables = [pa.table({name: pa.array(p) if isinstance(p, list) else p}) for p in parts]
         return pa.concat_tables(tables, promote_options="permissive")[name]
     except pa.ArrowException as error:
         raise DataError(f"label {name!r} has another type in another file: {error}") from error
 
 
-def finite(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
-    """Return a column with NULL for NaN and infinities, and how many there were.
+def _storable(column: pa.ChunkedArray, said: Counter[str]) -> tuple[pa.ChunkedArray, list[str]]:
+    """Return a column without what Parquet or the engine would spoil, and notes about it."""
 
-    NaN in Parquet gives wrong answers: engines prune files by bounds that leave it out.
-    """
-    if not pa.types.is_floating(column.type):
-        return column, 0
-    held = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
-    return held, held.null_count - column.null_count
+    def change(leaf: pa.Array) -> pa.Array:
+        if pa.types.is_duration(leaf.type):
+            said[_DURATION] += 1
+            return _seconds(leaf)
+        if pa.types.is_decimal256(leaf.type):
+            said[_DECIMAL] += 1
+            return leaf.cast(pa.float64())
+        if not pa.types.is_floating(leaf.type):
+            return leaf
+        # NaN in Parquet gives wrong answers: engines prune files by bounds that leave it out.
+        bad = pc.invert(pc.is_finite(leaf))
+        said[_INFINITE] += pc.sum(bad).as_py() or 0
+        return pc.if_else(bad, pa.scalar(None, leaf.type), leaf) if pc.any(bad).as_py() else leaf
 
-
-def _typed(values: list[Any]) -> pa.Array:
-    """Return JSON values as one type: booleans, integers, numbers or, where they differ, text."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {bool}:
-        return pa.array(values, pa.bool_())
-    if kinds == {int} and all(value is None or -(2**63) <= value < 2**63 for value in values):
-        return pa.array(values, pa.int64())
-    if kinds and kinds <= {int, float} and float in kinds:
-        return pa.array([None if v is None else _float(v) for v in values], pa.float64())
-    return pa.array(
-        [v if v is None or isinstance(v, str) else json.dumps(v) for v in values], "string"
-    )
+    chunks = [on_leaves(chunk, change) for chunk in column.iterchunks()]
+    kept = pa.chunked_array(chunks, chunks[0].type) if chunks else column
+    return kept, [note.format(count) for note, count in said.items() if count]
 
 
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # an integer beyond the doubles
-        return math.inf if value > 0 else -math.inf
+def _seconds(durations: pa.Array) -> pa.Array:
+    ticks = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[durations.type.unit]
+    return pc.divide(durations.cast(pa.int64()).cast(pa.float64(), safe=False), ticks)
 
 
 def _parsed(strings: list[str]) -> pa.Array:

@@ -1,10 +1,8 @@
-"""Read JSON Lines, CSV and plain text row by row, with each document's file and line."""
+"""Read JSON Lines and plain text row by row, with each document's file and line."""
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +13,7 @@ from neuronmap_sql.errors import DataError, nearest
 from neuronmap_sql.ingest.data.sources import Source, decode, opened, text_lines
 from neuronmap_sql.ingest.settings import DataSettings
 
-__all__ = ["Rows", "chosen", "read_csv", "read_files", "read_jsonl", "read_lines"]
+__all__ = ["Rows", "chosen", "read_files", "read_jsonl", "read_lines"]
 
 _BATCH = 1024
 """Rows yielded at once."""
@@ -52,7 +50,7 @@ def chosen(data: DataSettings, known: Iterable[str], name: str) -> tuple[str, li
 
 
 def read_jsonl(source: Source, data: DataSettings) -> Iterator[Rows]:
-    """Yield the objects of a JSON Lines file; lists and objects among labels become JSON text."""
+    """Yield the objects of a JSON Lines file."""
     known: dict[str, None] = {}
     batch: list[tuple[str, dict[str, Any]]] = []
     for number, line in text_lines(source, data.encoding_errors):
@@ -66,31 +64,6 @@ def read_jsonl(source: Source, data: DataSettings) -> Iterator[Rows]:
     if known:  # only the whole file shows which columns there are
         chosen(data, known, source.name)
     yield _json_rows(batch, data)
-
-
-def read_csv(source: Source, data: DataSettings) -> Iterator[Rows]:
-    """Yield the records of a CSV file with a header (tabs in .tsv); all values are strings."""
-    # The csv module refuses fields above 128 kB unless told otherwise, for the whole process.
-    csv.field_size_limit(sys.maxsize)
-    lines = (line for _, line in text_lines(source, data.encoding_errors))
-    reader = csv.reader(lines, delimiter="\t" if ".tsv" in source.name else ",", strict=True)
-    records = _records(reader, source)
-    _, header = next(records, (1, []))
-    if len(set(header)) < len(header):
-        raise DataError(f"{source.name}:1: the header names a column twice")
-    id_column, labels = chosen(data, header, source.name)
-    at = {name: index for index, name in enumerate(header)}
-    batch: list[tuple[str, list[str]]] = []
-    for line, record in records:
-        if len(record) != len(header):
-            raise DataError(
-                f"{source.name}:{line}: {len(record)} fields, but the header has {len(header)}"
-            )
-        batch.append((f"{source.name}:{line}", record))
-        if len(batch) == _BATCH:
-            yield _csv_rows(batch, at, data.text, id_column, labels)
-            batch = []
-    yield _csv_rows(batch, at, data.text, id_column, labels)
 
 
 def read_lines(source: Source, data: DataSettings) -> Iterator[Rows]:
@@ -156,42 +129,9 @@ def _json_rows(batch: list[tuple[str, dict[str, Any]]], data: DataSettings) -> R
         [place for place, _ in batch],
         [_identifier(row.get(id_column)) for row in rows],
         [row.get(data.text) for row in rows],
-        {name: [_flat(row.get(name)) for row in rows] for name in names},
+        {name: [row.get(name) for row in rows] for name in names},
     )
 
 
 def _identifier(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _flat(value: Any) -> Any:
-    nested = isinstance(value, dict | list)
-    return json.dumps(value, ensure_ascii=False) if nested else value
-
-
-def _records(reader: Any, source: Source) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records of a CSV file with the line on which each begins."""
-    line = 1
-    try:
-        for record in reader:
-            if record:
-                yield line, record
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{source.name}:{line}: not valid CSV: {error}") from None
-
-
-def _csv_rows(
-    batch: list[tuple[str, list[str]]],
-    at: dict[str, int],
-    text: str,
-    id_column: str,
-    labels: list[str],
-) -> Rows:
-    rows = [row for _, row in batch]
-    return Rows(
-        [place for place, _ in batch],
-        [row[at[id_column]] or None if id_column else None for row in rows],
-        [row[at[text]] for row in rows],
-        {name: [row[at[name]] for row in rows] for name in labels},
-    )

@@ -30,22 +30,47 @@ _FORMATS = {
     **dict.fromkeys((".md", ".rst", ".html", ".xml", ".tex", ".py", ".sql"), "files"),
 }
 
-_PACKINGS = (".gz", ".xz", ".bz2", ".zst")
+_PACKINGS = (".gz", ".xz", ".bz2", ".zst", ".zip")
+"""Endings before which stands the one that tells the format."""
 
 
-def _unpacked(path: Path) -> IO[bytes]:
-    """Open a file, unpacked if its ending says that it is packed."""
-    match path.suffix.lower():
+_MAGIC = {
+    b"\x1f\x8b": ".gz",
+    b"\xfd7zXZ\x00": ".xz",
+    **{b"BZh%d1AY&SY" % level: ".bz2" for level in range(1, 10)},
+    b"\x28\xb5\x2f\xfd": ".zst",
+}
+"""How packed files begin, by the ending that says so."""
+
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive: unpack it",
+    b"PK\x05\x06": "a zip archive without files",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it",
+    b"\x04\x22\x4d\x18": "packed with lz4: unpack it with `lz4 -d`",
+    b"\x1f\x9d": "packed with compress: unpack it with `uncompress`",
+    b"PAR1\x15": "a Parquet file: set data.format to 'parquet'",
+    b"ARROW1\0\0": "an Arrow file: write it as Parquet",
+}
+"""How files begin that are no text and no packing that we read, with the way out."""
+
+
+def _unpacked(raw: io.BufferedReader, path: Path) -> IO[bytes]:
+    """Return a file unpacked, if its first bytes, or else its ending, say that it is packed."""
+    head = raw.peek(16)
+    for start, what in _FOREIGN.items():
+        if head.startswith(start):
+            raise DataError(f"{path}: is {what}")
+    packing = next((end for start, end in _MAGIC.items() if head.startswith(start)), None)
+    match packing or path.suffix.lower():
         case ".gz":
-            return cast("IO[bytes]", gzip.open(path, "rb"))
+            return cast("IO[bytes]", gzip.open(raw, "rb"))
         case ".xz":
-            return lzma.open(path, "rb")
+            return lzma.open(raw, "rb")
         case ".bz2":
-            return bz2.open(path, "rb")
+            return bz2.open(raw, "rb")
         case ".zst":
-            packed = pa.OSFile(str(path))
-            return io.BufferedReader(pa.CompressedInputStream(packed, "zstd"))
-    return path.open("rb")
+            return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw), "zstd"))
+    return raw
 
 
 @dataclass(frozen=True)
@@ -86,13 +111,13 @@ def find_sources(data: DataSettings, base: Path) -> tuple[Source, ...]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, unpacked if its name ends in .gz, .xz, .bz2 or .zst.
+    """Open a file, unpacked if it is packed with gzip, xz, bzip2 or zstd, whatever its name.
 
     Raises:
-        DataError: it cannot be read or unpacked.
+        DataError: it cannot be read or unpacked, or is an archive.
     """
     try:
-        with _unpacked(path) as file:
+        with path.open("rb") as raw, _unpacked(raw, path) as file:
             yield file
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error

@@ -41,6 +41,9 @@ _REDUCED = frozenset({"stats", "top", "samples"})
 _SAVE_SECONDS = 20.0
 """Least time between two saved states, unless the recipe sets the shards."""
 
+_PATIENCE = 8
+"""Half the batches that must go well before they grow again; it doubles each time they do not."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -93,6 +96,7 @@ class Extraction:
         self.staging = staging
         self.seconds = 0.0
         self.batch_tokens = work.batch_tokens
+        self._calm, self._patience = 0, _PATIENCE
         self.shard_tokens = work.shard_tokens
         self._reducers: dict[Hook, SiteReducer] = {}
         if not staging.state("reducers").exists():
@@ -148,6 +152,7 @@ class Extraction:
         while done < len(shard.windows):
             numbers = shard.batch(done, lengths, self.batch_tokens)
             self._batch(passes, numbers, self.work.hooks)
+            self._grow()
             done += len(numbers)
             size = int(lengths[numbers].sum())
             meter.advance(size, size * 2 * sum(hook.width for hook in self.work.hooks))
@@ -178,7 +183,7 @@ class Extraction:
             self._batch(passes, half, missing)
 
     def _shrink(self, windows: int, error: RuntimeError) -> None:
-        """Halve the batches, for what is left of the pass too."""
+        """Halve the batches, until many have gone well."""
         length = self._now.input_ids.shape[1]
         if windows == 1:
             raise ModelError(
@@ -186,7 +191,15 @@ class Extraction:
                 " hook fewer layers, or use another device"
             ) from error
         self.batch_tokens = max(1, windows // 2 * length)
+        self._calm, self._patience = 0, 2 * self._patience
         _log.warning("out of memory: batches are now %d tokens", self.batch_tokens)
+
+    def _grow(self) -> None:
+        """Try larger batches again after some that went well: others may have let memory go."""
+        self._calm += 1
+        if self.batch_tokens < self.work.batch_tokens and self._calm >= self._patience:
+            self.batch_tokens = min(2 * self.batch_tokens, self.work.batch_tokens)
+            self._calm = 0
 
     def _receive(self, hook: Hook, tensor: Tensor) -> None:
         try:

@@ -24,7 +24,7 @@ class Hook:
     layer: int
     """Index of the block in its stack."""
     module: str
-    """Resolved module path in the backbone."""
+    """Resolved module path in the backbone, or in the full model where that alone has it."""
     capture: Literal["input", "output"]
     """The module's first input, or its (first) output."""
     width: int
@@ -67,18 +67,33 @@ def forward(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Any:
 
 @contextmanager
 def watch(model: nn.Module, hooks: list[Hook], receive: Receiver) -> Iterator[None]:
-    """Hand `receive` the tensor of every hook during the forward passes in this context."""
+    """Hand `receive` the tensor of every hook during the forward passes in this context.
+
+    Args:
+        model: the backbone, or the full model (`LoadedModel.runs`) where a hook is in its head.
+        hooks: what to hand over.
+        receive: takes it.
+    """
     taps: dict[tuple[str, str], _Tap] = {}
     for hook in hooks:
         taps.setdefault((hook.module, hook.capture), _Tap(receive)).add(hook)
     handles = [model.register_forward_pre_hook(lambda *_: _restart(taps))]
     try:
         for (path, capture), tap in taps.items():
-            handles.append(attach(model.get_submodule(path), capture, tap.take))
+            handles.append(attach(_submodule(model, path), capture, tap.take))
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _submodule(model: nn.Module, path: str) -> nn.Module:
+    # Paths start from the backbone, which a full model holds under a name of its own.
+    try:
+        backbone: nn.Module = getattr(model, "base_model", model)
+        return backbone.get_submodule(path)
+    except AttributeError:
+        return model.get_submodule(path)
 
 
 def _restart(taps: Mapping[Any, _Tap]) -> None:

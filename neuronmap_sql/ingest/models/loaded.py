@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronmap_sql.ingest.models.families import Family
-from neuronmap_sql.ingest.models.forward import forward
+from neuronmap_sql.ingest.models.forward import Hook, forward
 
 __all__ = ["LoadedModel", "ModelInfo"]
 
@@ -75,7 +76,7 @@ class LoadedModel:
     backbone: nn.Module
     """The model without its head; paths of hooks are relative to it."""
     head: nn.Module | None
-    """Output embedding of a language model that has one: computed only when called."""
+    """Output embedding of a language model that has one: computed only when it is a site."""
     tokenizer: Any
     """Tokenizer of transformers, or None if the model comes without one."""
     config: Any
@@ -90,6 +91,14 @@ class LoadedModel:
     """Number format of the forward pass."""
     attention: str
     """Attention kernel in use."""
+    full: nn.Module | None = None
+    """The model with its head, of the same weights; None where there is no more than `backbone`."""
+
+    def runs(self, hooks: Iterable[Hook]) -> nn.Module:
+        """Return the module to run for hooks: with the head only where one lies outside."""
+        inside = {path for path, _ in self.backbone.named_modules()}
+        outside = any(hook.module not in inside for hook in hooks)
+        return self.full if outside and self.full is not None else self.backbone
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Run one forward pass of the backbone, without gradients.

@@ -1,7 +1,8 @@
 """Load models: a folder, a GGUF file, or a hub id, as a backbone that can be hooked.
 
 Weights are read once. A language model is loaded with its head, so that tied embeddings are right,
-but only its backbone is run. Masked language models and the like are loaded without their head.
+but the head is only run where it is a site. Masked language models and the like are loaded without
+their head.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def load(settings: ModelSettings) -> LoadedModel:
     tokenizer = read_tokenizer(source, settings)
     info = information(settings, source, config, family, model, tokenizer, weights_hash(source))
     attention = str(getattr(backbone.config, "_attn_implementation", None) or "eager")
-    return LoadedModel(backbone, head, tokenizer, config, family, info, device, dtype, attention)
+    return LoadedModel(
+        backbone, head, tokenizer, config, family, info, device, dtype, attention,
+        full=None if model is backbone else model,
+    )  # fmt: skip
 
 
 def from_module(
@@ -84,6 +88,7 @@ def from_module(
         device=first.device,
         dtype=first.dtype,
         attention=str(getattr(config, "_attn_implementation", None) or "eager"),
+        full=None if model is backbone else model.eval(),
     )
 
 
@@ -91,9 +96,16 @@ def given(model: nn.Module, settings: ModelSettings, tokenizer: Any = None) -> L
     """Take a PyTorch module as the model of a recipe: its name and family are the recipe's.
 
     A module with a configuration of transformers that a family knows is mapped by it.
+
+    Raises:
+        ModelError: the finder is to map it, and sees no blocks in it.
+        UnknownNameError: no family of that name.
     """
     config = getattr(model, "config", None)
-    family = None if config is None else choose_family(settings, config)
+    if settings.family == "find":
+        family: Family | None = propose(split(model, config)[0])
+    else:
+        family = None if config is None else choose_family(settings, config)
     return from_module(model, settings.key, tokenizer, family)
 
 

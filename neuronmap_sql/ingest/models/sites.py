@@ -23,7 +23,9 @@ from neuronmap_sql.ingest.settings import CustomSite, SiteSettings
 __all__ = ["resolve"]
 
 
-def resolve(model: nn.Module, family: Family | None, sites: SiteSettings) -> list[Hook]:
+def resolve(
+    model: nn.Module, family: Family | None, sites: SiteSettings, full: nn.Module | None = None
+) -> list[Hook]:
     """Return the hooks of a recipe's sites, in forward order, with measured widths.
 
     Args:
@@ -31,19 +33,40 @@ def resolve(model: nn.Module, family: Family | None, sites: SiteSettings) -> lis
             `transformer.` or `model.` in front, is understood too.
         family: its family, or None when only custom sites are used.
         sites: what the recipe asks for.
+        full: the model with its head, if that may be recorded too: a custom site whose module only
+            the full model has, such as `lm_head`. Their hooks come last.
 
     Raises:
         UnknownNameError: no such site or layer.
         ModelError: the map does not fit the model; names the nearest modules.
     """
-    places = _places(model, family, sites)
-    hooks = measure(model, places)
+    places = _of_names(model, family, sites)
+    outside: list[Place] = []
+    for custom in sites.custom:
+        if any(place.site == custom.name for place in places):
+            raise RecipeError(f"[sites.{custom.name}]: the name is taken by a site of the family")
+        if full is not None and _only_in(full, model, custom.module):
+            outside.append(Place(custom.name, custom.module, custom.capture, "custom", 0))
+        else:
+            places += _of_custom(model, custom, sites.layers)
+    if not places and not outside:
+        raise RecipeError("no sites: add names to use under [sites], or a [sites.NAME] table")
+    hooks = measure(model, places) if places else []
+    if full is not None and outside:
+        hooks += measure(full, outside)
     if family is not None:
         _check_widths(model, family, hooks)
     return hooks
 
 
-def _places(model: nn.Module, family: Family | None, sites: SiteSettings) -> list[Place]:
+def _only_in(full: nn.Module, backbone: nn.Module, path: str) -> bool:
+    known = {name for name, _ in backbone.named_modules()}
+    base = f"{getattr(full, 'base_model_prefix', '')}."
+    within = path in known or path.startswith(base)
+    return not within and path in {name for name, _ in full.named_modules()}
+
+
+def _of_names(model: nn.Module, family: Family | None, sites: SiteSettings) -> list[Place]:
     if family is None and sites.use:
         raise UnknownNameError(
             f"no family says where {sites.use[0]!r} is in this model: name one under [model], "
@@ -54,12 +77,6 @@ def _places(model: nn.Module, family: Family | None, sites: SiteSettings) -> lis
         for place in _of_family(model, family, name, sites.layers):  # type: ignore[arg-type]
             known = places.get((place.site, place.layer))
             places[place.site, place.layer] = _both(known, place) if known else place
-    for custom in sites.custom:
-        if any(site == custom.name for site, _ in places):
-            raise RecipeError(f"[sites.{custom.name}]: the name is taken by a site of the family")
-        places |= {(p.site, p.layer): p for p in _of_custom(model, custom, sites.layers)}
-    if not places:
-        raise RecipeError("no sites: add names to use under [sites], or a [sites.NAME] table")
     return list(places.values())
 
 

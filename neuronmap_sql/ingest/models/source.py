@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from neuronmap_sql.errors import ModelError
+from neuronmap_sql.errors import ModelError, nearest
 from neuronmap_sql.ingest.settings import ModelSettings
 
 __all__ = ["Source", "find", "weights_hash"]
 
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+"""What starts with `.`, `/` or `~` is a path."""
 _INDEX = "model.safetensors.index.json"
 _DESCRIPTION = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")
 _MARKERS = ("config.json", "tokenizer.json", "tokenizer_config.json")
@@ -62,14 +65,15 @@ def find(settings: ModelSettings, *, weights: bool = True, tokenizer: bool = Fal
     Raises:
         ModelError: there are no such files, or they may not be loaded; says what to do.
     """
-    path = Path(settings.source).expanduser()
+    # Path.expanduser raises where there is no such user; this leaves the name as it is.
+    path = Path(os.path.expanduser(settings.source))  # noqa: PTH111
     choose = _no_weights if tokenizer else _choose
     if path.is_dir():
         return _in_folder(settings, path, choose)
     if path.suffix == ".gguf":
         return _gguf(settings, path)
     if not _HUB_ID.fullmatch(settings.source):
-        raise ModelError(f"no folder {settings.source!r} (from {Path.cwd()}), and it is no hub id")
+        raise ModelError(_absent("folder", settings.source, path))
     return _in_cache(settings, choose) or _in_hub(settings, choose, weights)
 
 
@@ -117,9 +121,24 @@ def _no_weights(*_: object) -> _Choice:
 
 def _gguf(settings: ModelSettings, path: Path) -> Source:
     if not path.is_file():
-        raise ModelError(f"no GGUF file {settings.source!r} (from {Path.cwd()})")
+        raise ModelError(_absent("GGUF file", settings.source, path))
     files = ((path.name, path.stat().st_size),)
     return Source(settings.source, path.parent, path.name, (path.name,), "gguf", files)
+
+
+def _absent(kind: str, source: str, path: Path) -> str:
+    """Say that a path is not there, with what is beside the part of it that is missing."""
+    whole = Path.cwd() / path
+    missing = next((p for p in (*reversed(whole.parents), whole) if not p.exists()), whole)
+    beside = missing.parent.iterdir() if missing.parent.is_dir() else ()
+    names = [p.name for p in beside if p.is_dir() or p.suffix == ".gguf"]
+    hint = nearest(missing.name, (name for name in names if not name.startswith(".")))
+    what = f"no {kind} {source!r} (from {Path.cwd()})"
+    if missing != whole:
+        what += f": {str(missing.parent)!r} has no {missing.name!r}"
+    elif not source.startswith((".", "/", "~")) and kind == "folder":
+        what += ", and it is no hub id"
+    return what + hint
 
 
 def _in_folder(settings: ModelSettings, folder: Path, choose: _Choose) -> Source:
@@ -135,7 +154,8 @@ def _in_cache(settings: ModelSettings, choose: _Choose) -> Source | None:
     from huggingface_hub import try_to_load_from_cache
 
     for name in _MARKERS:
-        file = try_to_load_from_cache(settings.source, name, revision=settings.revision or None)
+        look = partial(try_to_load_from_cache, revision=settings.revision or None)
+        file = _ask(settings, partial(look, settings.source, name))
         if isinstance(file, str):
             try:
                 return _in_folder(settings, Path(file).parent, choose)
@@ -181,6 +201,9 @@ def _ask(settings: ModelSettings, question: Callable[[], Any]) -> Any:
             f"no folder {settings.source!r} here and no model of that name on "
             f"{constants.ENDPOINT}; if it is private, log in with `hf auth login`"
         ) from error
+    except errors.HFValidationError as error:
+        path = Path(settings.source)
+        raise ModelError(_absent("folder", settings.source, path)) from error
     except Exception as error:  # the client's exceptions differ by its version: requests, httpx
         raise ModelError(
             f"the model {what} is not in the Hugging Face cache and the hub {constants.ENDPOINT} "
