@@ -68,7 +68,7 @@ def overview_chart(
     drawn = f"{neurons.height:,} of {total:,}" if neurons.height < total else f"all {total:,}"
     subtitle = [
         f"{drawn} neurons of {site} on {chosen}",
-        "most peaked, ringed, as layer.neuron (kurtosis): " + _listed(peaked),
+        f"most peaked, ringed, as layer.neuron (kurtosis): {_listed(peaked)}",
         "heat maps: share of a layer's neurons",
     ]
     chart = alt.vconcat(_scatter(neurons, peaked), *lines, spacing=30)
@@ -78,15 +78,15 @@ def overview_chart(
 
 def _listed(peaked: pl.DataFrame) -> str:
     rows = peaked.select("layer", "neuron", "kurtosis").iter_rows()
-    return ", ".join(f"{layer}.{neuron} ({kurtosis:.3g})" for layer, neuron, kurtosis in rows)
+    said = [f"{layer}.{neuron} ({kurtosis:.3g})" for layer, neuron, kurtosis in rows]
+    return ", ".join(said) or "none has a kurtosis"
 
 
 def _scatter(neurons: pl.DataFrame, peaked: pl.DataFrame) -> alt.LayerChart:
     columns = ["layer", "neuron", "fraction_active", "kurtosis"]
     rows, peaked = neurons.select(columns).drop_nulls(), peaked.select(columns)
     every = pl.concat([rows, peaked])
-    top = max([*every["fraction_active"], 0.01])
-    across = alt.Scale(domain=[0, top], nice=False, padding=_MARGIN)
+    across = alt.Scale(domain=[0, _widest(every)], nice=False, padding=_MARGIN)
     along = alt.Scale(type="log", nice=False, padding=_MARGIN)
     axes = {
         "x": alt.X("fraction_active:Q", title="fraction active, P(x > 0)", scale=across).axis(
@@ -119,6 +119,11 @@ def _layer_colour(rows: pl.DataFrame) -> alt.Color:
     )
 
 
+def _widest(every: pl.DataFrame) -> float:
+    """Return the end of the x axis; where no neuron is ever active it still has a width."""
+    return float(max([*every["fraction_active"], 0.01]))
+
+
 def _labels(peaked: pl.DataFrame, every: pl.DataFrame) -> pl.DataFrame:
     """Return the most peaked neurons with names, none of which covers that of a more peaked one.
 
@@ -126,12 +131,9 @@ def _labels(peaked: pl.DataFrame, every: pl.DataFrame) -> pl.DataFrame:
         peaked: them, in descending order.
         every: all points of the panel, which set its scales.
     """
-    low, high = (
-        math.log(min(every["kurtosis"], default=1)),
-        math.log(max(every["kurtosis"], default=2)),
-    )
-    wide = (_WIDTH - 2 * _MARGIN) / max([*every["fraction_active"], 0.01])
-    tall = (_HEIGHT - 2 * _MARGIN) / ((high - low) or 1)
+    heights = [math.log(value) for value in every["kurtosis"]] or [0.0]
+    wide = (_WIDTH - 2 * _MARGIN) / _widest(every)
+    tall = (_HEIGHT - 2 * _MARGIN) / ((max(heights) - min(heights)) or 1)
     kept: list[dict[str, Any]] = []
     for row in peaked.to_dicts():
         name = f"{row['layer']}.{row['neuron']}"
