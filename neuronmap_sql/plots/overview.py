@@ -84,13 +84,13 @@ def _listed(peaked: pl.DataFrame) -> str:
 
 def _scatter(neurons: pl.DataFrame, peaked: pl.DataFrame) -> alt.LayerChart:
     columns = ["layer", "neuron", "fraction_active", "kurtosis"]
-    rows, peaked = neurons.select(columns).drop_nulls(), peaked.select(columns)
+    rows, peaked = (frame.select(columns).drop_nulls() for frame in (neurons, peaked))
     every = pl.concat([rows, peaked])
     across = alt.Scale(domain=[0, _widest(every)], nice=False, padding=_MARGIN)
     along = alt.Scale(type="log", nice=False, padding=_MARGIN)
     axes = {
         "x": alt.X("fraction_active:Q", title="fraction active, P(x > 0)", scale=across).axis(
-            format=".0%", tickCount=10
+            format="~%", tickCount=10
         ),
         "y": alt.Y("kurtosis:Q", title="kurtosis (log)", scale=along).axis(
             tickCount=6, format="~r"

@@ -19,6 +19,7 @@ from neuronmap_sql.errors import StoreError, UnknownNameError, UsageError
 from neuronmap_sql.warehouse.catalog import CATALOG_FILES, is_current
 from neuronmap_sql.warehouse.commit import exchange, finish_exchange, reseal, seal, sweep
 from neuronmap_sql.warehouse.files import SUFFIX
+from neuronmap_sql.warehouse.labels import refuse_clashes
 from neuronmap_sql.warehouse.lineage import descendants, leaving
 from neuronmap_sql.warehouse.lock import Lock
 from neuronmap_sql.warehouse.manifest import Key, Manifest, read_manifest
@@ -164,16 +165,18 @@ class Store:
             for staging, row, keys in staged
             if not self.has(staging.run)
         ]
+        folders = {staging.run: staging.folder for staging, _, _ in staged}
         with self._locked():
-            fresh = {found.run: found for found in sealed if not self.has(found.run)}
+            present = self.manifests()
+            fresh = {found.run: found for found in sealed if found.run not in present}
             keys = {run: found.keys for run, found in fresh.items()}
-            leave = self.leaving(keys, replace=replace, with_children=with_children)
+            leave = leaving(present, keys, replace=replace, with_children=with_children)
+            stay = {run: found for run, found in present.items() if run not in leave}
             for run, found in fresh.items():
-                for parent in found.parents:
-                    if parent not in fresh and (parent in leave or not self.has(parent)):
-                        raise StoreError(f"run {parent}, which {run} needs, is gone: ingest again")
+                _refuse_orphan(found, {*stay, *fresh})
+                refuse_clashes((folders[run], found), self.root, list(stay.values()))
             if fresh:
-                changed = _labels_change([*fresh.values(), *map(self.manifest, leave)])
+                changed = _labels_change([*fresh.values(), *(present[run] for run in leave)])
                 exchange(self.root, tuple(fresh), leave, catalog=changed)
         for staging, _, _ in staged:
             staging.discard()
@@ -253,6 +256,12 @@ class _Locked(Lock):
             self.release()
             raise
         return self
+
+
+def _refuse_orphan(manifest: Manifest, runs: set[str]) -> None:
+    for parent in manifest.parents:
+        if parent not in runs:
+            raise StoreError(f"run {parent}, which {manifest.run} needs, is gone: ingest again")
 
 
 def _labels_change(manifests: Iterable[Manifest]) -> bool:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import altair as alt
 import duckdb
@@ -91,7 +92,7 @@ def test_an_overview_scatters_every_neuron_and_its_shares_sum_to_one(
     con: duckdb.DuckDBPyConnection, model: str
 ) -> None:
     spec = overview_chart(con, model).to_dict()
-    points = [row for row in rows_with(spec, "neuron") if "name" not in row]
+    points = {(row["layer"], row["neuron"]) for row in rows_with(spec, "neuron")}
     [(neurons, layers)] = con.sql(
         "SELECT count(*) FILTER (kurtosis IS NOT NULL), count(DISTINCT layer)"
         " FROM neuron_stats WHERE site = 'mlp'"
@@ -100,10 +101,81 @@ def test_an_overview_scatters_every_neuron_and_its_shares_sum_to_one(
     assert sum(row["share"] for row in rows_with(spec, "share")) == pytest.approx(4 * layers)
 
 
+def labels_of(spec: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(row["name"] for row in rows_with(spec, "name")))
+
+
+@pytest.fixture
+def made() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Three layers of four neurons, whose most peaked are: 0.0, near it 0.1, far away 2.3, 1.0."""
+    with duckdb.connect() as con:
+        create_tables(con)
+        columns = "'r' AS run, 'm' AS model, 'd' AS dataset, 'mlp' AS site, l AS layer"
+        con.execute(
+            f"INSERT INTO layer_stats BY NAME SELECT {columns}, 4 AS neurons, 9 AS token_count,"
+            " 0 AS dead, 0 AS constant FROM range(3) AS layers(l)"
+        )
+        con.execute(
+            f"INSERT INTO neuron_stats BY NAME SELECT {columns}, n AS neuron, 9 AS count,"
+            " 0 AS nonfinite, [] AS hist_bins, [] AS hist_counts, 0 AS quantile_error,"
+            " CASE (l, n) WHEN (0, 0) THEN 200 WHEN (0, 1) THEN 190 WHEN (2, 3) THEN 180"
+            " WHEN (1, 0) THEN 100 ELSE 3 + 0.1 * (4 * l + n) END AS kurtosis,"
+            " CASE (l, n) WHEN (0, 0) THEN 0.01 WHEN (0, 1) THEN 0.012 WHEN (2, 3) THEN 0.065"
+            " WHEN (1, 0) THEN 0.012 ELSE 0.5 + 0.03 * n END AS fraction_active"
+            " FROM range(3) AS layers(l), range(4) AS neurons(n)"
+        )
+        yield con
+
+
+def test_the_most_peaked_are_ringed_listed_and_labelled_where_there_is_room(
+    con: duckdb.DuckDBPyConnection, model: str, made: duckdb.DuckDBPyConnection
+) -> None:
+    chart = overview_chart(made, "m")
+    named = labels_of(chart.to_dict())
+    assert named[:3] == ["0.0", "2.3", "1.0"], "0.1 lies under the label of 0.0"
+    assert "0.0 (200), 0.1 (190), 2.3 (180), 1.0 (100)" in titles(chart)
+    real = overview_chart(con, model)
+    wanted = con.sql(
+        "SELECT layer || '.' || neuron, round(kurtosis, 6) FROM neuron_stats"
+        " WHERE site = 'mlp' ORDER BY kurtosis DESC, layer, neuron LIMIT 8"
+    ).fetchall()
+    assert labels_of(real.to_dict())[0] == wanted[0][0]
+    assert set(labels_of(real.to_dict())) <= {name for name, _ in wanted}
+    rings = {
+        (f"{row['layer']}.{row['neuron']}", round(row["kurtosis"], 6))
+        for rows in real.to_dict()["datasets"].values()
+        for row in (rows if len(rows) == 8 and "kurtosis" in rows[0] else [])
+    }
+    assert rings == set(wanted)
+
+
+def test_the_legend_names_each_layer_once(made: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    drawn = save(overview_chart(made, "m"), tmp_path / "m.svg").read_text()
+    svg = ElementTree.fromstring(drawn)
+    legend = next(g for g in svg.iter() if g.get("class", "").endswith("role-legend"))
+    assert [text.text for text in legend.iter() if text.tag.endswith("text")] == [
+        *["0", "1", "2"],
+        "layer",
+    ]
+
+
 def test_another_site_is_drawn_without_weights(con: duckdb.DuckDBPyConnection, model: str) -> None:
     spec = overview_chart(con, model, site="resid_post").to_dict()
     assert len(list(rows_with(spec, "neuron"))) > 0
     assert "promoted" not in titles(neuron_chart(con, model, 0, 3, site="resid_post"))
+
+
+def test_a_neuron_without_kept_top_tokens_is_its_histogram(
+    con: duckdb.DuckDBPyConnection, model: str
+) -> None:
+    with duckdb.connect() as bare:
+        create_tables(bare)
+        for table in ("models", "layer_stats", "neuron_stats"):
+            bare.register("rows", con.sql(f"FROM {table}").to_arrow_table())
+            bare.execute(f"INSERT INTO {table} BY NAME FROM rows")
+        spec = neuron_chart(bare, model, 1, 7).to_dict()
+    assert any(rows_with(spec, "bar_from"))
+    assert not any(rows_with(spec, "before"))
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -155,6 +227,10 @@ def test_a_place_that_cannot_be_written_is_a_store_error(
 def test_unknown_names_are_refused(con: duckdb.DuckDBPyConnection, model: str) -> None:
     with pytest.raises(UnknownNameError, match=f"did you mean '{model}'"):
         neuron_chart(con, model + "x", 0, 0)
+    with pytest.raises(UnknownNameError, match=r"^no site named 'mpl'; did you mean 'mlp'\?"):
+        layers_chart(con, model, site="mpl")
+    with pytest.raises(UnknownNameError, match=r"^no layer named '99'; known: 0, 1"):
+        neuron_chart(con, model, 99, 0)
     with pytest.raises(UnknownNameError, match=r"no neuron 9999 in layer 0 of .* at mlp"):
         neuron_chart(con, model, 0, 9999)
     with pytest.raises(UnknownNameError, match="no dataset named 'none'"):

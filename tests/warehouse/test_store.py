@@ -119,6 +119,16 @@ def test_replace_takes_the_old_run_and_what_was_computed_from_it(store: Store) -
     assert trash == {f"run={parent}", f"run={child}"}
 
 
+def test_labels_that_one_column_cannot_hold_are_refused(store: Store) -> None:
+    add_documents(store, "d", topic=["x", "y"], tags=[["a"], ["b"]])
+    add_documents(store, "e", topic=[1, 2], tags=[["c"], ["d"]])
+    for labels in ({"topic": [["x"], ["y"]]}, {"tags": ["x", "y"]}, {"tags": [[["x"]], [["y"]]]}):
+        with pytest.raises(UsageError, match=r"label '\w+' is .* here and .* in run tokens-\w+"):
+            add_documents(store, "f", **labels)  # type: ignore[arg-type]
+    found = connect(store.root).sql("SELECT topic, tags FROM docs ORDER BY ALL").fetchall()
+    assert found == [("1", ["c"]), ("2", ["d"]), ("x", ["a"]), ("y", ["b"])]
+
+
 def test_drop_refuses_parents_by_naming_the_children(store: Store) -> None:
     parent = add_documents(store)
     child = add_activations(store, parents=(parent,))
