@@ -68,14 +68,15 @@ def away(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def warehouse(python: Path, away: Path) -> Path:
-    """Two of the packaged demo models over the beginning of the packaged text."""
+    """Two packaged demo models and a checkpoint over the beginning of the packaged text."""
     asked = "from neuronmap_sql.content import folder; print(folder('ingest') / 'demo.toml')"
     recipe = run([python, "-c", asked], away).strip()
     command = [python.with_name("neuronmap"), "ingest", recipe, "--to", "demo.warehouse", "-q"]
     few = ["--set", "data.limit=60"]
     run([*command, *few, "--keep", "stats,top,samples,weights,firings,activations,vectors"], away)
-    other = str(Path(recipe).parents[1] / "demo" / "models" / "demo-b")
-    run([*command, *few, "--model", other, "--name", "demo-b", "--keep", "stats,weights"], away)
+    for name in ("demo-b", "demo-a@step400"):
+        other = Path(recipe).parents[1] / "demo" / "models" / name.replace("@", "-")
+        run([*command, *few, "--model", other, "--name", name, "--keep", "stats,weights"], away)
     return away / "demo.warehouse"
 
 
