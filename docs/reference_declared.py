@@ -12,6 +12,7 @@ from neuronmap_sql.content import folder
 from neuronmap_sql.queries.catalog import Query, queries
 from neuronmap_sql.queries.values import written
 from neuronmap_sql.warehouse.schema import arrow_schema, column_types, comments, table_names
+from neuronmap_sql.warehouse.search_udfs import search_udfs
 from neuronmap_sql.warehouse.udfs import UDFS
 
 __all__ = ["macros", "named_queries", "tables"]
@@ -41,7 +42,7 @@ def macros(page: Page) -> None:
     _macros(page, folder("warehouse") / "macros")
     page.add("## With Python", "`neuronmap sql`, `wh.sql(...)` and `connect(...)` have them.")
     _macros(page, folder("warehouse") / "python")
-    for udf in UDFS:
+    for udf in sorted((*UDFS, *search_udfs(None)), key=lambda udf: udf.name):
         page.add(
             f"### {udf.name}", code(f"{udf.name}({', '.join(udf.arguments)}) -> {udf.returns}")
         )

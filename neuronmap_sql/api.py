@@ -16,6 +16,7 @@ from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.frames import matrix, table
 from neuronmap_sql.warehouse.result import Result, execute
 from neuronmap_sql.warehouse.schema import table_names
+from neuronmap_sql.warehouse.search import top_tokens
 from neuronmap_sql.warehouse.store import Store
 from neuronmap_sql.warehouse.verify import Problem, verify
 from neuronmap_sql.warehouse.verify import repair as move_aside
@@ -152,7 +153,8 @@ class Warehouse:
         """Run a named query.
 
         Raises:
-            UnknownNameError: no query has that name.
+            UnknownNameError: no query has that name; or, when the rows are asked for and there
+                are none, a model, dataset, site, layer or label is not stored.
             UsageError: a parameter is unknown, missing or of the wrong type.
         """
         return run_query(self.connection, name, **params)
@@ -240,6 +242,96 @@ class Warehouse:
             self._refuse_unknown(model, f"{site} {layer}/{neuron}")
         return found
 
+    def top_values(
+        self,
+        model: str,
+        layer: int,
+        neurons: int | Sequence[int],
+        k: int = 20,
+        *,
+        site: str = "mlp",
+        side: Literal["highest", "lowest"] = "highest",
+        combine: Literal["sum", "min"] = "sum",
+        dataset: str | None = None,
+    ) -> pl.DataFrame:
+        """Return the exact top k of the stored values, for any k, with tokens in context.
+
+        Blocks are read in the order of their largest (smallest) values, and only until the rest
+        cannot matter: at most k of one neuron.
+
+        Args:
+            model: value of the column `model`.
+            layer: layer index.
+            neurons: one neuron, or several of the layer, which are taken together.
+            k: at most as many tokens of each dataset.
+            site: site.
+            side: the largest values, or the smallest.
+            combine: the sum of several neurons' values, or `min`: the least, so that all fire.
+            dataset: only this one; all, if left out.
+
+        Returns:
+            Columns dataset, rank, value, token, context, doc_id, doc, pos, tok, blocks_read and
+            blocks, of which there are; ties go to the earlier token.
+
+        Raises:
+            UnknownNameError: no such values are stored: keep `activations`.
+            UsageError: there is no such side, or no such way to combine.
+        """
+        top_tokens(self.path, model, site, layer, _listed(neurons), 0, side, combine, dataset)
+        return self.sql(
+            "FROM py.top_values($model, $layer, $neurons, k := $k, side := $side,"
+            " combine := $combine, site := $site, dataset := $dataset)",
+            {"model": model, "layer": layer, "neurons": _listed(neurons), "k": k, "side": side,
+             "combine": combine, "site": site, "dataset": dataset},
+        ).pl()  # fmt: skip
+
+    def nearest(
+        self,
+        model: str,
+        layer: int,
+        neurons: int | Sequence[int],
+        doc: int,
+        pos: int,
+        k: int = 20,
+        *,
+        site: str = "mlp",
+        metric: Literal["l2", "cosine"] = "l2",
+        dataset: str | None = None,
+    ) -> pl.DataFrame:
+        """Return the tokens at which some neurons' stored values are nearest to a token's.
+
+        Args:
+            model: value of the column `model`.
+            layer: layer index.
+            neurons: the neurons of the layer that are compared.
+            doc: document of the token, value of the column `doc`.
+            pos: its position there, value of the column `pos`.
+            k: at most as many tokens.
+            site: site.
+            metric: Euclidean distance, or 1 less the cosine.
+            dataset: needed if the model has values on several datasets with such a document.
+
+        Returns:
+            Columns dataset, rank, distance, token, context, doc_id, doc, pos, tok, blocks_read
+            and blocks; the token itself is left out, and ties go to the earlier token.
+
+        Raises:
+            UnknownNameError: no such values, or no such token, are stored.
+            UsageError: there is no such metric.
+        """
+        top_tokens(self.path, model, site, layer, _listed(neurons), 0, dataset=dataset)
+        found = self.sql(
+            "FROM py.nearest($model, $layer, $neurons, $doc, $pos, k := $k, metric := $metric,"
+            " site := $site, dataset := $dataset)",
+            {"model": model, "layer": layer, "neurons": _listed(neurons), "doc": doc, "pos": pos,
+             "k": k, "metric": metric, "site": site, "dataset": dataset},
+        ).pl()  # fmt: skip
+        if found.is_empty() and k > 0:
+            raise UnknownNameError(
+                f"no stored values at doc {doc}, pos {pos}: `FROM prompt({doc})` lists the tokens"
+            )
+        return found
+
     def verify(self, *, repair: bool = False) -> list[Problem]:
         """Check that the warehouse is what was written into it: every file, checksum and key.
 
@@ -265,3 +357,7 @@ class Warehouse:
             f"no top activations of {model} {neuron} are stored: `SELECT DISTINCT dataset, site,"
             " layer FROM top_activations` says what is; `--keep top` keeps them"
         )
+
+
+def _listed(neurons: int | Sequence[int]) -> list[int]:
+    return [neurons] if isinstance(neurons, int) else list(neurons)

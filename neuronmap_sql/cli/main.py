@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.console import Console
 
-from neuronmap_sql.cli import ask, demo, ingest, models, plot, runs, verify, watch
+from neuronmap_sql.cli import ask, demo, ingest, models, plot, runs, search, verify, watch
 from neuronmap_sql.errors import NeuronMapError
 
 __all__ = ["app", "main"]
@@ -38,6 +38,8 @@ app.command("sql")(ask.sql)
 app.command("shell")(ask.shell)
 app.command("queries")(ask.queries)
 app.command("query")(ask.query)
+app.command("top")(search.top)
+app.command("nearest")(search.nearest)
 app.add_typer(plot.app, name="plot")
 app.command("demo")(demo.demo)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import duckdb
 
+from neuronmap_sql.warehouse.search_udfs import search_udfs
 from neuronmap_sql.warehouse.store import Store
-from neuronmap_sql.warehouse.udfs import register_udfs
+from neuronmap_sql.warehouse.udfs import UDFS, register_udfs
 from neuronmap_sql.warehouse.views import create_catalog, create_macros
 
 __all__ = ["configure_connection", "connect"]
@@ -33,12 +34,19 @@ def connect(root: str | Path, *, udfs: bool = True) -> duckdb.DuckDBPyConnection
     con.execute("BEGIN")
     create_catalog(con, store.root)
     con.execute("COMMIT")
-    return configure_connection(con) if udfs else con
+    return configure_connection(con, store.root) if udfs else con
 
 
-def configure_connection(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Register the UDFs and, where the views are there, the macros of schema `py`."""
-    register_udfs(con)
+def configure_connection(
+    con: duckdb.DuckDBPyConnection, root: str | Path | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Register the UDFs and, where the views are there, the macros of schema `py`.
+
+    Args:
+        con: a connection with the tables or views of a warehouse.
+        root: the warehouse folder, which py.top_values and py.nearest read.
+    """
+    register_udfs(con, (*UDFS, *search_udfs(None if root is None else Path(root))))
     con.execute("CREATE SCHEMA IF NOT EXISTS py")
     create_macros(con, "python")
     return con

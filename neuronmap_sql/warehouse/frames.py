@@ -21,7 +21,7 @@ from neuronmap_sql.warehouse.staging import Partition
 from neuronmap_sql.warehouse.store import Store
 from neuronmap_sql.warehouse.views import columns_differ
 
-__all__ = ["Matrix", "matrix", "table"]
+__all__ = ["Matrix", "matrix", "not_kept", "stored_files", "table"]
 
 _BATCH_ROWS = 1024
 
@@ -79,15 +79,35 @@ def matrix(
         UsageError: several datasets, and none is named; `out` has another shape.
         StoreError: `root` is not a warehouse, or blocks are missing.
     """
-    runs = Store.open(root).root / "runs"
     for name in ("token_matrices", "activations"):
-        data = dataset or _only_dataset(runs, name, model)
-        inner = Partition(model, data, site, layer).path if data else None
-        files = [path for run in _folders(runs) if inner for path in _files(run / name / inner)]
-        if files:
+        found = stored_files(root, name, model, site, layer, dataset)
+        if len(found) > 1:
+            names = ", ".join(found)
+            raise UsageError(f"values of several datasets are kept, name one: {names}")
+        for files in found.values():
             read = _from_tokens if name == "token_matrices" else _from_blocks
             return read(files, out)
-    raise UnknownNameError(
+    raise not_kept(model, site, layer, dataset)
+
+
+def stored_files(
+    root: str | Path, table: str, model: str, site: str, layer: int, dataset: str | None = None
+) -> dict[str, list[Path]]:
+    """Return the files of a site and layer in a partitioned table, by dataset."""
+    runs = Store.open(root).root / "runs"
+    found: dict[str, list[Path]] = {}
+    for run in _folders(runs):
+        for folder in _folders(run / table / f"model={encode(model, 'model')}"):
+            data = decode_name(folder.name.removeprefix("dataset="))
+            files = _files(run / table / Partition(model, data, site, layer).path)
+            if files and dataset in (None, data):
+                found.setdefault(data, []).extend(files)
+    return dict(sorted(found.items()))
+
+
+def not_kept(model: str, site: str, layer: int, dataset: str | None) -> UnknownNameError:
+    """Say that no values of a site and layer are kept, and the way out."""
+    return UnknownNameError(
         f"no values kept of model {model!r}, site {site!r}, layer {layer}"
         f"{f', dataset {dataset!r}' if dataset else ''}: `SELECT DISTINCT model, dataset, site, "
         "layer FROM activations` lists them; ingest with `--keep activations` keeps them"
@@ -129,15 +149,6 @@ def _batches(files: list[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
 def _check_shape(out: NDArray[np.float16], shape: tuple[int, int]) -> None:
     if out.shape != shape or out.dtype != np.float16 or not out.flags.c_contiguous:
         raise UsageError(f"out must be C-contiguous float16 of shape {list(shape)}")
-
-
-def _only_dataset(runs: Path, name: str, model: str) -> str | None:
-    inner = Path(name, f"model={encode(model, 'model')}")
-    found = {path.name for run in _folders(runs) for path in _folders(run / inner)}
-    datasets = sorted(decode_name(part.removeprefix("dataset=")) for part in found)
-    if len(datasets) > 1:
-        raise UsageError(f"values of several datasets are kept, name one: {', '.join(datasets)}")
-    return datasets[0] if datasets else None
 
 
 def _folders(parent: Path) -> list[Path]:

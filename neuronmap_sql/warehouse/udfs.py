@@ -6,7 +6,7 @@ whose arguments are NULL; they keep no state.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import duckdb
@@ -117,9 +117,9 @@ UDFS = (
 """All functions, sorted by name."""
 
 
-def register_udfs(con: duckdb.DuckDBPyConnection) -> None:
-    """Register all functions in a connection; its cursors see them too."""
-    for udf in UDFS:
+def register_udfs(con: duckdb.DuckDBPyConnection, udfs: Iterable[Udf] = UDFS) -> None:
+    """Register functions in a connection; its cursors see them too."""
+    for udf in udfs:
         con.create_function(
             udf.name,
             udf.function,

@@ -48,7 +48,7 @@ def plain(demo_warehouse: Path) -> duckdb.DuckDBPyConnection:
 
 @pytest.fixture(scope="module")
 def full(demo_warehouse: Path) -> duckdb.DuckDBPyConnection:
-    return configure_connection(copied(connect(demo_warehouse, udfs=False)))
+    return configure_connection(copied(connect(demo_warehouse, udfs=False)), demo_warehouse)
 
 
 def test_the_page_has_questions_with_one_block_each() -> None:
@@ -74,7 +74,7 @@ def test_it_answers(
 
 def test_those_that_need_python_fail_without_it(plain: duckdb.DuckDBPyConnection) -> None:
     needy = [sql for _, sql in RECIPES if "py." in sql]
-    assert len(needy) == 3
+    assert len(needy) == 5
     for sql in needy:
         with pytest.raises(duckdb.Error):
             plain.sql(sql)

@@ -5,7 +5,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from small_warehouse import DOC_OF, NEURONS, TEXTS, TOKENS, WORDS, output_weights, spans, values
+from small_warehouse import DOC_OF, NEURONS, TEXTS, WORDS, output_weights, spans, values
 
 from neuronmap_sql.errors import QueryError
 from neuronmap_sql.numerics.bins import edges
@@ -131,13 +131,6 @@ def test_importance_is_the_spread_of_what_is_written(con: duckdb.DuckDBPyConnect
 def test_all_values_of_a_neuron(con: duckdb.DuckDBPyConnection) -> None:
     found = rows(con, "SELECT value FROM py.values_of('m', 1, 3, dataset := 'd') ORDER BY tok")
     assert [value for (value,) in found] == values(1)[:, 3].tolist()
-
-
-@pytest.mark.parametrize("k", [1, 2, 5, TOKENS, 100])
-def test_the_highest_values_are_exact_for_any_k(con: duckdb.DuckDBPyConnection, k: int) -> None:
-    found = rows(con, "SELECT tok, value FROM py.top_values('m', 1, 3, k := $1)", k)
-    x = {d: values(1, d)[:, 3] for d in "de"}
-    assert found == [(t, x[d][t]) for d in "de" for t in np.argsort(-x[d], kind="stable")[:k]]
 
 
 def test_all_values_of_a_token(con: duckdb.DuckDBPyConnection) -> None:

@@ -6,12 +6,7 @@ SELECT
     t.rank,
     t.value,
     t.token,
-    replace(
-        substring(d.text, greatest(p.char_start - around, 0) + 1, least(p.char_start, around))
-        || '[[' || substring(d.text, p.char_start + 1, p.char_end - p.char_start) || ']]'
-        || substring(d.text, p.char_end + 1, around),
-        chr(10), ' '
-    ) AS context,
+    in_context(d.text, p.char_start, p.char_end, around) AS context,
     d.doc_id,
     t.doc,
     t.pos,

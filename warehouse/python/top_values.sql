@@ -1,51 +1,26 @@
-CREATE MACRO py.top_values(model, layer, neuron, k := 100, site := 'mlp', dataset := NULL) AS TABLE
-WITH
-zones AS (
-    SELECT b.dataset, b.block, b.max
-    FROM activations AS b
-    WHERE
-        b.model = model
-        AND b.site = site
-        AND b.layer = layer
-        AND b.neuron = neuron
-        AND (dataset IS NULL OR b.dataset = dataset)
-),
-
--- The k blocks with the largest maxima hold k values at least as large as any other block's
--- maximum, so no block below them can matter.
-bounds AS (
-    SELECT z.dataset, min(z.max) AS bound
-    FROM (
-        SELECT y.dataset, y.max
-        FROM zones AS y
-        WHERE y.max IS NOT NULL
-        QUALIFY row_number() OVER (PARTITION BY y.dataset ORDER BY y.max DESC) <= k
-    ) AS z
-    GROUP BY z.dataset
-),
-
-found AS (
-    SELECT b.dataset, b.tokenizer, b.first_tok, unnest(f16_topk(b.vals, k)) AS hit
-    FROM activations AS b
-    INNER JOIN bounds AS c ON b.dataset = c.dataset AND b.max >= c.bound
-    WHERE
-        b.model = model
-        AND b.site = site
-        AND b.layer = layer
-        AND b.neuron = neuron
-)
-
+CREATE MACRO py.top_values(
+    model, layer, neurons,
+    k := 20, side := 'highest', combine := 'sum', around := 40, site := 'mlp', dataset := NULL
+) AS TABLE
 SELECT
-    f.dataset,
-    f.tokenizer,
-    row_number() OVER (
-        PARTITION BY f.dataset ORDER BY f.hit.value DESC, f.first_tok + f.hit.i
-    ) AS rank,
-    f.hit.value AS value,
-    f.first_tok + f.hit.i AS tok
-FROM found AS f
-QUALIFY rank <= k
-ORDER BY f.dataset, rank;
+    h.hit.dataset,
+    h.hit.rank,
+    h.hit.value,
+    t.token,
+    in_context(d.text, t.char_start, t.char_end, around) AS context,
+    d.doc_id,
+    t.doc,
+    t.pos,
+    h.hit.tok,
+    h.hit.blocks_read,
+    h.hit.blocks
+FROM (
+    SELECT unnest(top_blocks(model, site, layer, py.listed(neurons), k, side, combine, dataset)) AS hit
+) AS h
+LEFT JOIN tokens AS t
+    ON h.hit.dataset = t.dataset AND h.hit.tokenizer = t.tokenizer AND h.hit.tok = t.tok
+LEFT JOIN docs AS d ON t.dataset = d.dataset AND t.doc = d.doc
+ORDER BY h.hit.dataset, h.hit.rank;
 
 COMMENT ON MACRO TABLE py.top_values IS
-'The k highest stored values of a neuron, exact for any k, reading at most the k blocks with the largest maxima: dataset, tokenizer, rank, value, tok.';
+'The k tokens with the highest (or lowest) stored values of a neuron, or of a list of neurons by the sum or the min of its values: exact for any k, with how many blocks were read to prove it.';
