@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from neuronmap_sql.warehouse.parquet import conform
 from neuronmap_sql.warehouse.staging import Staging
 
 __all__ = ["write_activations"]
+
+_WRITERS = 2
+"""Files written at once: one more than the disk keeps busy, each with some stripes in memory."""
 
 
 def write_activations(job: Job, staging: Staging, reporter: Reporter) -> dict[str, Any]:
@@ -87,23 +91,38 @@ def _write_reduced(job: Job, staging: Staging, work: Work, extraction: Extractio
 def _write_spooled(
     staging: Staging, work: Work, extraction: Extraction, reporter: Reporter
 ) -> None:
-    """Turn the spool into the large tables, hook by hook."""
-    keep = work.keep
-    if not extraction.spools:
+    """Turn the spool into the large tables, some hooks side by side.
+
+    Turning, encoding and writing give up Python's lock, and while one thread waits for the disk
+    another turns.
+    """
+    spools = extraction.spools
+    if not spools:
         return
-    total = sum(spool.values.nbytes for spool in extraction.spools.values())
-    with reporter.meter("write values", total, "bytes", staging.beat) as meter:
-        for hook, spool in extraction.spools.items():
-            place = work.place(hook)
-            makers = {
-                "activations": ("activations", block_rows(place, spool.values)),
-                "firings": ("firings", firing_rows(place, spool.values, keep)),
-                "matrices": ("token_matrices", token_rows(place, spool.values)),
-            }
-            for kind, (table, groups) in makers.items():
-                if kind in keep.tables:
-                    _write_groups(staging, work, hook, table, groups)
-            meter.advance(spool.values.nbytes)
+    total = sum(spool.values.nbytes for spool in spools.values())
+
+    def write(hook: Hook) -> int:
+        values, place = spools[hook].values, work.place(hook)
+        makers = {
+            "activations": ("activations", block_rows(place, values)),
+            "firings": ("firings", firing_rows(place, values, work.keep)),
+            "matrices": ("token_matrices", token_rows(place, values)),
+        }
+        for kind, (table, groups) in makers.items():
+            if kind in work.keep.tables:
+                _write_groups(staging, work, hook, table, groups)
+        return values.nbytes
+
+    with (
+        reporter.meter("write values", total, "bytes", staging.beat) as meter,
+        ThreadPoolExecutor(_WRITERS, "neuronmap-write") as pool,
+    ):
+        try:
+            for written in pool.map(write, spools):
+                meter.advance(written)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _write_groups(

@@ -152,13 +152,13 @@ def _timed(job: Job, reporter: Reporter) -> tuple[float, int]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder) / "warehouse")
         seconds = []
-        # The first pass warms up; spools are files of the full size, but empty ones.
+        # The first pass warms up.
         for name in ("warm", "timed"):
             with (
                 store.stage(name) as staging,
                 reporter.meter("trial", int(few.tokenization.windows.offsets[-1]), "tokens") as bar,
             ):
-                extraction = Extraction(few, staging)
+                extraction = Extraction(few, staging, reserve=False)
                 extraction.run(bar)
                 seconds.append(extraction.seconds)
     per_position = seconds[-1] / float(few.tokenization.windows.offsets[-1])

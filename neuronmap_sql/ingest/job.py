@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from neuronmap_sql.errors import DataError, ModelError
+from neuronmap_sql.errors import DataError, ModelError, UsageError
 from neuronmap_sql.ingest.data.documents import Documents, read_documents
 from neuronmap_sql.ingest.data.tokenization import Tokenization, tokenize
-from neuronmap_sql.ingest.extraction.batching import batch_tokens
-from neuronmap_sql.ingest.extraction.extract import Work
+from neuronmap_sql.ingest.extraction.batching import batch_tokens, free_memory
+from neuronmap_sql.ingest.extraction.extract import REDUCED, Work
+from neuronmap_sql.ingest.extraction.reducers import reducer_bytes
 from neuronmap_sql.ingest.extraction.weight_rows import mlp_places
 from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.models.loading import load
 from neuronmap_sql.ingest.models.sites import resolve
 from neuronmap_sql.ingest.progress import Reporter
-from neuronmap_sql.ingest.settings import Recipe
+from neuronmap_sql.ingest.settings import KeepSettings, Recipe
 from neuronmap_sql.numerics.extremes import MAX_TOKENS
 from neuronmap_sql.warehouse.manifest import Key
 from neuronmap_sql.warehouse.staging import run_id
@@ -71,12 +71,12 @@ class Job:
         )  # fmt: skip
         found = {"docs": docs, "tokens": tokens, "model": model}
         if "weights" in keep.tables and mlp_places(self.loaded):
-            weights = dataclasses.asdict(self.recipe.weights)
+            weights = asdict(self.recipe.weights)
             found["weights"] = run_id("weights", {"model": model, **weights})
         if self.hooks:
-            wanted = dataclasses.asdict(keep) | {
+            wanted = asdict(keep) | {
                 "tables": sorted(set(keep.tables) - {"weights"}),
-                "hooks": [dataclasses.asdict(hook) for hook in self.hooks],
+                "hooks": [asdict(hook) for hook in self.hooks],
                 "dtype": str(self.loaded.dtype), "seed": self.recipe.seed,
             }  # fmt: skip
             found["activations"] = run_id(
@@ -172,12 +172,15 @@ def work_of(job: Job) -> Work:
     recipe, loaded = job.recipe, job.loaded
     tokens = len(job.tokenization.table)
     on_gpu = loaded.device.type == "cuda"
+    keep = replace(recipe.keep, top_k=min(recipe.keep.top_k, max(tokens, 1)))
+    sample_tok = _sampled(tokens, recipe.keep.sampled_tokens, recipe.seed)
+    _refuse_too_much(keep, len(sample_tok), job.hooks, free_memory(loaded.device))
     return Work(
         model=loaded.runs(job.hooks),
         hooks=job.hooks,
         tokenization=job.tokenization,
-        keep=recipe.keep,
-        sample_tok=_sampled(tokens, recipe.keep.sampled_tokens, recipe.seed),
+        keep=keep,
+        sample_tok=sample_tok,
         device=loaded.device,
         batch_tokens=recipe.batch.tokens or batch_tokens(loaded.info, job.hooks, loaded.device),
         shard_tokens=recipe.batch.shard_tokens or (131_072 if on_gpu else 16_384),
@@ -185,6 +188,18 @@ def work_of(job: Job) -> Work:
         dataset=recipe.data.name,
         model_name=loaded.info.model,
     )
+
+
+def _refuse_too_much(keep: KeepSettings, sampled: int, hooks: list[Hook], free: int) -> None:
+    """Raise UsageError if what is gathered of every neuron cannot fit in memory."""
+    needed = sum(reducer_bytes(hook.width, keep, sampled) for hook in hooks)
+    if REDUCED & set(keep.tables) and needed > free:
+        raise UsageError(
+            f"statistics of {sum(hook.width for hook in hooks):,} neurons take"
+            f" {needed / 1e9:,.1f} GB with keep.top_k = {keep.top_k:,} and {sampled:,} sampled"
+            f" tokens, and {free / 1e9:,.1f} GB are free: lower keep.top_k (with activations kept,"
+            " `neuronmap top` finds the top of any k later), keep.sampled_tokens, or hook less"
+        )
 
 
 def _sampled(tokens: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:

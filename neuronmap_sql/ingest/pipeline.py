@@ -10,6 +10,7 @@ Each run's id is a hash of what determines its content, so what is there already
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from neuronmap_sql.errors import StoreError
 from neuronmap_sql.ingest.activation_run import write_activations
 from neuronmap_sql.ingest.extraction.weight_rows import mlp_places, weight_rows
 from neuronmap_sql.ingest.job import Job, prepare
@@ -33,6 +35,17 @@ from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.store import Store
 
 __all__ = ["Ingested", "ingest"]
+
+_DISK = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOENT,
+}
+"""What a disk that is full, read-only, broken or gone makes of a write."""
 
 _log = logging.getLogger(__name__)
 
@@ -121,6 +134,14 @@ class _Maker:
             except KeyboardInterrupt:
                 _log.warning("interrupted: the same recipe goes on from the last saved state")
                 raise
+            except OSError as error:
+                if error.errno not in _DISK:
+                    raise
+                raise StoreError(
+                    f"{error.filename or self.store.root}: {error.strerror}: nothing in the"
+                    " warehouse has changed; mend the disk, and the same recipe goes on from the"
+                    " last saved state"
+                ) from error
             row = self._row(kind, runs) | {"seconds": time.monotonic() - began} | extra
             _log.info("complete")
         self.staged.append((staging, row, self.job.keys(kind)))

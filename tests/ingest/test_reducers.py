@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 from scipy import stats
 
+from neuronmap_sql.errors import StoreError
 from neuronmap_sql.ingest.extraction.batching import Batch, Shard
 from neuronmap_sql.ingest.extraction.pools import Pooler
 from neuronmap_sql.ingest.extraction.reducers import Reduced, SiteReducer
@@ -166,3 +169,17 @@ def test_the_spool_puts_rows_in_their_place_and_may_be_opened_again(tmp_path: Pa
     again.write(torch.from_numpy(values[rest]), rest)
     assert np.array_equal(again.values, values.astype(np.float16))
     assert not Spool(tmp_path / "s", 8, 4).values.any()
+
+
+def test_a_spool_needs_its_room_before_the_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert Spool(tmp_path / "r", 4096, 8).path.stat().st_blocks * 512 >= 4096 * 16
+    assert Spool(tmp_path / "t", 4096, 8, reserve=False).path.stat().st_blocks == 0
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StoreError, match=r"no room for 4.0 GB of values \(No space left on device"):
+        Spool(tmp_path / "s", 10**9, 2)
+    assert not (tmp_path / "s").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,10 +17,11 @@ import pytest
 import torch
 from demo_recipes import demo_recipe
 
-from neuronmap_sql.errors import ModelError, UsageError
+from neuronmap_sql.errors import ModelError, StoreError, UsageError
 from neuronmap_sql.ingest.extraction.extract import Extraction
 from neuronmap_sql.ingest.extraction.hooks import Extractor
 from neuronmap_sql.ingest.extraction.reducers import SiteReducer
+from neuronmap_sql.ingest.extraction.saved import SavedState
 from neuronmap_sql.ingest.pipeline import Ingested, ingest
 from neuronmap_sql.ingest.settings import Recipe
 from neuronmap_sql.numerics.extremes import Extremes
@@ -138,6 +141,28 @@ def test_shards_may_be_cut_otherwise_when_resumed(
             ingest(make(), store)
     ingest(make(batch={"tokens": 256, "shard_tokens": 600}), store)
     check_alike(whole, store)
+
+
+def test_what_goes_wrong_while_saving_ends_the_ingest(
+    whole: tuple[Path, Ingested], make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A save is written by another thread; what had been saved before still stands."""
+    calls = iter(range(10**9))
+    write = SavedState._write
+
+    def full(self: Any, *args: Any) -> None:
+        if next(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state")
+        write(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SavedState, "_write", full)
+        with pytest.raises(StoreError, match=r"state: No space left on device: .* goes on from"):
+            ingest(make(), store)
+    ingest(make(), store)
+    run = whole[1].runs["activations"]
+    found, expected = contents(store.root, run), contents(whole[0], run)
+    assert all(found[path].equals(expected[path]) for path in expected)
 
 
 def check_alike(whole: tuple[Path, Ingested], store: Store) -> None:

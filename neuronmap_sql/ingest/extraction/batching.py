@@ -14,7 +14,7 @@ from neuronmap_sql.ingest.data.windows import Windows
 from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.models.loaded import ModelInfo
 
-__all__ = ["Batch", "Shard", "batch_tokens", "make_batch", "plan_shards"]
+__all__ = ["Batch", "Shard", "batch_tokens", "free_memory", "make_batch", "plan_shards"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -108,8 +108,12 @@ def batch_tokens(info: ModelInfo, hooks: list[Hook], device: torch.device) -> in
     """
     widest = max((hook.width for hook in hooks), default=0)
     floats = 24 * (info.d_model or widest) + 8 * (info.d_mlp or widest) + 16 * widest
+    most = 65_536 if device.type == "cuda" else 2_048
+    return int(min(most, max(256, 0.5 * free_memory(device) / (4 * max(floats, 1)))))
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that a device has free now."""
     if device.type == "cuda":
-        free, most = torch.cuda.mem_get_info(device)[0], 65_536
-    else:
-        free, most = psutil.virtual_memory().available, 2_048
-    return int(min(most, max(256, 0.5 * free / (4 * max(floats, 1)))))
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

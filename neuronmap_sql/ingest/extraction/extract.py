@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -13,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from neuronmap_sql.errors import ModelError
@@ -24,19 +21,20 @@ from neuronmap_sql.ingest.extraction.hooks import Extractor, extractor
 from neuronmap_sql.ingest.extraction.pools import Pooler
 from neuronmap_sql.ingest.extraction.reducers import Reduced, SiteReducer
 from neuronmap_sql.ingest.extraction.rows import Place, vector_rows
+from neuronmap_sql.ingest.extraction.saved import SavedState
 from neuronmap_sql.ingest.extraction.spool import Spool
 from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.progress import Meter
 from neuronmap_sql.ingest.settings import KeepSettings
 from neuronmap_sql.warehouse.staging import Partition, Staging
 
-__all__ = ["Extraction", "Work"]
+__all__ = ["REDUCED", "Extraction", "Work"]
 
 _SPOOLED = frozenset({"activations", "firings", "matrices"})
 """What is made from all values, after the pass."""
 
-_REDUCED = frozenset({"stats", "top", "samples"})
-"""What the reducers gather."""
+REDUCED = frozenset({"stats", "top", "samples"})
+"""What the reducers gather, by what `keep.tables` calls it."""
 
 _SAVE_SECONDS = 20.0
 """Least time between two saved states, unless the recipe sets the shards."""
@@ -91,7 +89,17 @@ class _HalfCountedError(RuntimeError):
 class Extraction:
     """The pass: what it has gathered, where it stands, and how it goes on."""
 
-    def __init__(self, work: Work, staging: Staging) -> None:
+    def __init__(self, work: Work, staging: Staging, *, reserve: bool = True) -> None:
+        """Begin, or go on from the last saved state.
+
+        Args:
+            work: what to do.
+            staging: the run.
+            reserve: take the room for all values on the disk now; a trial needs none.
+
+        Raises:
+            StoreError: the disk has no room for all values.
+        """
         self.work = work
         self.staging = staging
         self.seconds = 0.0
@@ -99,12 +107,13 @@ class Extraction:
         self._calm, self._patience = 0, _PATIENCE
         self.shard_tokens = work.shard_tokens
         self._reducers: dict[Hook, SiteReducer] = {}
-        if not staging.state("reducers").exists():
+        self._saved = SavedState(staging.state("reducers"))
+        if not self._saved.path.exists():
             staging.reset()  # what an ingest left before its first saved state may be cut otherwise
         self._restore()
         tokens = len(work.tokenization.table)
         self.spools = {
-            hook: Spool(staging.state(f"spool-{number}"), tokens, hook.width)
+            hook: Spool(staging.state(f"spool-{number}"), tokens, hook.width, reserve=reserve)
             for number, hook in enumerate(work.hooks)
             if _SPOOLED & set(work.keep.tables)
         }
@@ -121,7 +130,10 @@ class Extraction:
         meter.advance(sum(shard.tokens for shard in shards[: self._next_shard]))
         saved = began = time.monotonic()
         before = self.seconds
-        with extractor(self.work.model, self.work.hooks, self._receive) as passes:
+        with (
+            self._saved,
+            extractor(self.work.model, self.work.hooks, self._receive) as passes,
+        ):
             while self._next_shard < len(shards):
                 try:
                     self._shard(passes, self._next_shard, shards[self._next_shard], meter)
@@ -131,8 +143,12 @@ class Extraction:
                     continue
                 self.seconds = before + time.monotonic() - began
                 self._next_shard += 1
-                due = self.work.save_every_shard or time.monotonic() - saved > _SAVE_SECONDS
-                if due and self._next_shard < len(shards):
+                if self._next_shard == len(shards):
+                    break
+                if self.work.save_every_shard:
+                    self._save()
+                    self._saved.wait()
+                elif time.monotonic() - saved > _SAVE_SECONDS and not self._saved.busy:
                     self._save()
                     saved = time.monotonic()
 
@@ -224,9 +240,7 @@ class Extraction:
             self.spools[hook].write(values, self._rows_host)
 
     def _save(self) -> None:
-        """Put the state on the disk, whole or not at all."""
-        for spool in self.spools.values():
-            spool.flush()
+        """Begin to put the state on the disk."""
         tensors = {
             f"{number}.{name}": tensor
             for number, reducer in enumerate(self._reducers.values())
@@ -237,28 +251,23 @@ class Extraction:
             "shard_tokens": self.shard_tokens,
             "seconds": self.seconds,
         }
-        path = self.staging.state("reducers")
-        part = path.with_name(path.name + ".part")
-        save_file(tensors or {"none": torch.zeros(1)}, part, {"where": json.dumps(where)})
-        part.replace(path)
-        _log.info("state saved after shard %d", self._next_shard)
+        self._saved.save(tensors, where, list(self.spools.values()))
 
     def _restore(self) -> None:
         """Go back to the last saved state, or to the beginning."""
-        work, path = self.work, self.staging.state("reducers")
+        work = self.work
         sample_tok = torch.from_numpy(work.sample_tok)
         self._reducers = {
             hook: SiteReducer(hook.width, work.keep, sample_tok, work.device)
-            for hook in (work.hooks if _REDUCED & set(work.keep.tables) else ())
+            for hook in (work.hooks if REDUCED & set(work.keep.tables) else ())
         }
         self._next_shard = 0
-        if not path.exists():
+        if (saved := self._saved.load()) is None:
             return
-        with safe_open(path, "pt") as held:
-            where = json.loads(held.metadata()["where"])
-            for number, reducer in enumerate(self._reducers.values()):
-                names = [n for n in held.keys() if n.startswith(f"{number}.")]  # noqa: SIM118
-                reducer.restore({n.partition(".")[2]: held.get_tensor(n) for n in names})
+        where, tensors = saved
+        for number, reducer in enumerate(self._reducers.values()):
+            names = [name for name in tensors if name.startswith(f"{number}.")]
+            reducer.restore({name.partition(".")[2]: tensors[name] for name in names})
         # The shards are those of the interrupted ingest, whatever the recipe says now.
         self.shard_tokens, self._next_shard = where["shard_tokens"], where["next_shard"]
         self.seconds = where["seconds"]

@@ -15,8 +15,9 @@ from neuronmap_sql.numerics.extremes import Extremes
 from neuronmap_sql.numerics.histogram import add_to_histogram
 from neuronmap_sql.numerics.moments import Moments, central_moments, power_sums
 
-__all__ = ["Reduced", "SiteReducer"]
+__all__ = ["Reduced", "SiteReducer", "reducer_bytes"]
 
+_KEY_BYTES = 2 * 8  # of an extreme that is kept, and of one that waits
 _TILE_VALUES = {"cpu": 128 * 768, "cuda": 2**26}
 """Values worked on at a time: what stays in a core's cache, or what fills a GPU."""
 
@@ -39,6 +40,12 @@ class Reduced:
     """The same for the lowest."""
     sample: npt.NDArray[np.float32]
     """[sampled tokens, neurons] values of the sampled tokens; NaN where not finite."""
+
+
+def reducer_bytes(neurons: int, keep: KeepSettings, sampled: int) -> int:
+    """Return the memory of a SiteReducer at its most, when it merges the extremes of one stripe."""
+    k = keep.top_k if "top" in keep.tables else 1
+    return neurons * (2 * _KEY_BYTES * k + 4 * BINS + 4 * sampled)
 
 
 class SiteReducer:

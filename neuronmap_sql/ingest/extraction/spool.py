@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
+
+from neuronmap_sql.errors import StoreError
+from neuronmap_sql.warehouse.files import flush
 
 __all__ = ["Spool"]
 
@@ -18,11 +22,24 @@ class Spool:
     Rows are assigned, never added to, so that a resumed ingest may write some of them again.
     """
 
-    def __init__(self, path: Path, tokens: int, width: int) -> None:
+    def __init__(self, path: Path, tokens: int, width: int, *, reserve: bool = True) -> None:
+        """Open the file, or make it.
+
+        Args:
+            path: the file.
+            tokens: rows.
+            width: columns.
+            reserve: take all its room on the disk now.
+
+        Raises:
+            StoreError: the disk has no room for all values.
+        """
+        self.path = path
         size = tokens * width * 2
-        mode: Literal["r+", "w+"] = "r+" if path.exists() and path.stat().st_size == size else "w+"
+        if not path.exists() or path.stat().st_size != size:
+            _make(path, size, reserve)
         self.values: npt.NDArray[np.float16] = np.memmap(
-            path, dtype=np.float16, mode=mode, shape=(tokens, width)
+            path, dtype=np.float16, mode="r+", shape=(tokens, width)
         )
 
     def write(self, values: Tensor, tok: npt.NDArray[np.int64]) -> None:
@@ -35,6 +52,27 @@ class Spool:
                 self.values[tok[start] : tok[start] + end - start] = half[start:end]
 
     def flush(self) -> None:
-        """Put on the disk what was written so far."""
-        if isinstance(self.values, np.memmap):
-            self.values.flush()
+        """Put on the disk what was written so far; other threads go on meanwhile."""
+        flush(self.path)
+        if sys.platform != "linux" and isinstance(self.values, np.memmap):
+            self.values.flush()  # elsewhere fsync need not see what was written to memory
+
+
+def _make(path: Path, size: int, reserve: bool) -> None:
+    """Make a file of zeros. Without room on the disk, writing to mapped memory kills the process.
+
+    Raises:
+        StoreError: there is no room; the file is not left behind.
+    """
+    path.unlink(missing_ok=True)
+    try:
+        with path.open("wb") as file:
+            if reserve and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StoreError(
+            f"{path.parent}: no room for {size / 1e9:,.1f} GB of values ({error.strerror}): free"
+            " some, or keep fewer sites, layers or tables; `--dry-run` says what is needed"
+        ) from error
