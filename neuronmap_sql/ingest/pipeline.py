@@ -107,6 +107,9 @@ def ingest(
                     maker.enter()
         for run in maker.enter(replace=replace, with_children=with_children):
             reporter.say(f"{run}: replaced, in the trash for a day")
+        if loaded is None:
+            before, after = (size / 1e6 for size in job.loaded.unload())
+            reporter.say(f"{job.loaded.info.model}: unloaded, {before:,.0f} to {after:,.0f} MB")
     return Ingested(runs, tuple(made), len(job.tokenization.table), time.monotonic() - began)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -100,6 +102,21 @@ class LoadedModel:
         outside = any(hook.module not in inside for hook in hooks)
         return self.full if outside and self.full is not None else self.backbone
 
+    def unload(self) -> tuple[int, int]:
+        """Let the weights go, whoever still holds the model; it cannot run any more.
+
+        Returns:
+            Memory of its device in use before and after, in bytes: of the process on a CPU.
+        """
+        before = _in_use(self.device)
+        (self.full or self.backbone).to("meta")
+        if self.head is not None:
+            self.head.to("meta")
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return before, _in_use(self.device)
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Run one forward pass of the backbone, without gradients.
 
@@ -109,3 +126,9 @@ class LoadedModel:
         """
         with torch.no_grad():
             return forward(self.backbone, input_ids, attention_mask)
+
+
+def _in_use(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.memory_reserved(device))
+    return int(psutil.Process().memory_info().rss)
