@@ -162,11 +162,11 @@ def test_the_spool_puts_rows_in_their_place_and_may_be_opened_again(tmp_path: Pa
     values = RNG.standard_normal((9, 4)).astype(np.float32) * 100
     spool = Spool(tmp_path / "s", 9, 4)
     order = np.array([3, 4, 5, 8, 0, 1])
-    spool.write(torch.from_numpy(values[order]), order)
+    spool.write(torch.from_numpy(values[order]).half(), order)
     spool.flush()
     again = Spool(tmp_path / "s", 9, 4)
     rest = np.array([6, 7, 2])
-    again.write(torch.from_numpy(values[rest]), rest)
+    again.write(torch.from_numpy(values[rest]).half(), rest)
     assert np.array_equal(again.values, values.astype(np.float16))
     assert not Spool(tmp_path / "s", 8, 4).values.any()
 

@@ -23,6 +23,7 @@ from neuronmap_sql.ingest.extraction.reducers import Reduced, SiteReducer
 from neuronmap_sql.ingest.extraction.rows import Place, vector_rows
 from neuronmap_sql.ingest.extraction.saved import SavedState
 from neuronmap_sql.ingest.extraction.spool import Spool
+from neuronmap_sql.ingest.extraction.transfer import Transfer
 from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.progress import Meter
 from neuronmap_sql.ingest.settings import KeepSettings
@@ -117,6 +118,7 @@ class Extraction:
             for number, hook in enumerate(work.hooks)
             if _SPOOLED & set(work.keep.tables)
         }
+        self._transfer = Transfer(work.device)
         self._poolers: dict[Hook, Pooler] = {}
         self._spans = _document_spans(work.tokenization.table)
 
@@ -132,6 +134,7 @@ class Extraction:
         before = self.seconds
         with (
             self._saved,
+            self._transfer,
             extractor(self.work.model, self.work.hooks, self._receive) as passes,
         ):
             while self._next_shard < len(shards):
@@ -237,10 +240,11 @@ class Extraction:
         if hook in self._poolers:
             self._poolers[hook].update(values, batch)
         if hook in self.spools:
-            self.spools[hook].write(values, self._rows_host)
+            self._transfer.write(self.spools[hook], values, self._rows_host)
 
     def _save(self) -> None:
         """Begin to put the state on the disk."""
+        self._transfer.wait()
         tensors = {
             f"{number}.{name}": tensor
             for number, reducer in enumerate(self._reducers.values())
