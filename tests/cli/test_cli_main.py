@@ -31,7 +31,7 @@ def test_all_commands_are_there() -> None:
     names = {path[0] for path in COMMANDS if path}
     assert names == {
         "init", "ingest", "models", "layers", "runs", "sql", "shell", "queries", "query", "plot",
-        "demo", "verify", "migrate", "doctor", "monitor", "log",
+        "demo", "verify", "migrate", "doctor", "monitor", "log", "top", "nearest",
     }  # fmt: skip
 
 
