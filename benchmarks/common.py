@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from neuronmap_sql import content
 
-__all__ = ["Timing", "machine", "minilm", "paired", "real_activations", "texts"]
+__all__ = ["Timing", "machine", "minilm", "paired", "real_activations", "shown", "texts"]
 
 
 WINDOW = 254
@@ -75,6 +75,11 @@ def _timing(taken: list[tuple[float, float]], reference: list[tuple[float, float
     ratios = [[mine[at] / theirs[at] for mine, theirs in rounds] for at in (0, 1)]
     wall, cpu = ([mine[at] for mine, _ in rounds] for at in (0, 1))
     return Timing(*map(statistics.median, (wall, cpu, *ratios)))
+
+
+def shown(ratio: float) -> str:
+    """Write a ratio with the digits that mean something."""
+    return f"{ratio:,.1f}" if ratio >= 1 else f"{ratio:.2g}"
 
 
 def machine(*packages: str) -> str:

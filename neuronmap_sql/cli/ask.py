@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import polars as pl
 import typer
 
 from neuronmap_sql.cli.common import WarehouseOption, opened
-from neuronmap_sql.cli.output import Format, FormatOption, OutputOption, emit
+from neuronmap_sql.cli.output import FileFormatOption, Format, OutputOption, emit
 from neuronmap_sql.errors import NeuronMapError, UsageError
 from neuronmap_sql.queries.catalog import load
 from neuronmap_sql.queries.catalog import queries as all_queries
@@ -29,7 +30,7 @@ __all__ = ["queries", "query", "shell", "sql"]
 def sql(
     statement: Annotated[str, typer.Argument(help="SQL; `-` reads it from standard input.")],
     warehouse: WarehouseOption = Path(),
-    form: FormatOption = Format.table,
+    form: FileFormatOption = None,
     output: OutputOption = None,
 ) -> None:
     """Run SQL over tables, macros and Python functions."""
@@ -64,11 +65,10 @@ def shell(
     with opened(warehouse) as wh:
         if program := None if python else find_duckdb():
             raise typer.Exit(subprocess.call(shell_command(wh.path, program)))
-        typer.echo("One statement a line; Ctrl-D ends.", err=True)
-        while (text := _line()) is not None:
+        typer.echo("A semicolon ends a statement, Ctrl-D the session.", err=True)
+        for text in _statements():
             try:
-                if text:
-                    emit(wh.sql(text), Format.table)
+                emit(wh.sql(text), Format.table)
             except NeuronMapError as error:
                 typer.echo(f"error: {error}", err=True)
 
@@ -99,7 +99,7 @@ def query(
         typer.Option("--param", "-p", help="name=value of a parameter. Repeatable."),
     ] = None,
     warehouse: WarehouseOption = Path(),
-    form: FormatOption = Format.table,
+    form: FileFormatOption = None,
     output: OutputOption = None,
 ) -> None:
     """Run a named query."""
@@ -113,9 +113,21 @@ def query(
         emit(wh.query(name, **values), form, output)
 
 
-def _line() -> str | None:
+def _statements() -> Iterator[str]:
+    """Ask for lines until one ends with a semicolon; what is left at the end is asked too."""
+    lines: list[str] = []
+    while (line := _line("...> " if lines else "neuronmap> ")) is not None:
+        lines += [line] * bool(lines or line.strip())
+        if line.rstrip().endswith(";"):
+            yield "\n".join(lines)
+            lines = []
+    if lines:
+        yield "\n".join(lines)
+
+
+def _line(prompt: str) -> str | None:
     """Ask for a line; None at the end. The prompt is for people: piped SQL gets none."""
     try:
-        return input("neuronmap> " if sys.stdin.isatty() else "").strip()
+        return input(prompt if sys.stdin.isatty() else "")
     except EOFError:
         return None

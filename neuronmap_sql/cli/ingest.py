@@ -28,7 +28,9 @@ def ingest(
     ] = None,
     name: Annotated[str | None, typer.Option(help="model.name in the warehouse.")] = None,
     revision: Annotated[str | None, typer.Option(help="model.revision.")] = None,
-    data: Annotated[str | None, typer.Option(help="data.path: file, glob or folder.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="data.path: a file, a glob, or a saved dataset.")
+    ] = None,
     text: Annotated[str | None, typer.Option(help="data.text: column that holds the text.")] = None,
     labels: Annotated[str | None, typer.Option(help="data.labels: columns, by commas.")] = None,
     site: Annotated[str | None, typer.Option(help="sites.use, by commas: mlp,resid_post.")] = None,

@@ -20,7 +20,7 @@ from neuronmap_sql.warehouse.files import whole
 from neuronmap_sql.warehouse.result import Result
 from neuronmap_sql.warehouse.views import quote_name
 
-__all__ = ["Format", "FormatOption", "OutputOption", "emit"]
+__all__ = ["FileFormatOption", "Format", "FormatOption", "OutputOption", "emit"]
 
 _SHOWN = 40
 """Rows that the format `table` shows."""
@@ -40,6 +40,12 @@ class Format(StrEnum):
 FormatOption = Annotated[
     Format, typer.Option("--format", "-f", help="How to print the rows.", show_default=True)
 ]
+FileFormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format", "-f", help="How to write the rows: by the ending of the file, or a table."
+    ),
+]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")
 ]
@@ -52,18 +58,34 @@ _COPY = {
 }
 
 
-def emit(result: Result | pa.Table, form: Format, output: Path | None = None) -> None:
+def emit(result: Result | pa.Table, form: Format | None, output: Path | None = None) -> None:
     """Write a result to standard output or a file.
+
+    Args:
+        result: the rows.
+        form: how; None: as the file's ending says, or as a table.
+        output: the file.
 
     Raises:
         UsageError: the file cannot be written, the format has no such type, or bytes would go to a
             terminal.
     """
+    form = form or _meant(output)
     rows = _named_apart(result.arrow() if isinstance(result, Result) else result)
     try:
         _emit(rows, form, output)
     except pa.ArrowException as error:
         raise UsageError(f"a column cannot be written as {form}: {error}: cast it") from error
+
+
+def _meant(output: Path | None) -> Format:
+    """Return the format that the ending of a file means."""
+    ending = output.suffix.lower().removeprefix(".") if output else "txt"
+    if ending in ("txt", ""):
+        return Format.table
+    if ending in list(Format):
+        return Format(ending)
+    raise UsageError(f"{output}: say with --format what to write: {', '.join(Format)}")
 
 
 def _emit(rows: pa.Table, form: Format, output: Path | None) -> None:
@@ -106,7 +128,18 @@ def _table(rows: pa.Table, most: int, width: int) -> str:
         fmt_table_cell_list_len=6, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True,
         tbl_formatting="UTF8_FULL_CONDENSED", tbl_cell_numeric_alignment="RIGHT",
     ):  # fmt: skip
-        return str(pl.from_arrow(rows))
+        return str(pl.from_arrow(_intervals_as_text(rows)))
+
+
+def _intervals_as_text(rows: pa.Table) -> pa.Table:
+    """Return rows with text in place of intervals, for which polars has no type."""
+    names = [field.name for field in rows.schema if "interval" in str(field.type)]
+    if not names:
+        return rows
+    with duckdb.connect() as con:
+        con.register("rows", rows)
+        texts = ", ".join(f"{quote_name(name)}::VARCHAR AS {quote_name(name)}" for name in names)
+        return con.sql(f"SELECT * REPLACE ({texts}) FROM rows").to_arrow_table()
 
 
 def _write(rows: pa.Table, form: Format, file: IO[bytes]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from neuronmap_sql.cli.common import WarehouseOption, opened
-from neuronmap_sql.cli.output import Format, FormatOption, OutputOption, emit
+from neuronmap_sql.cli.output import FileFormatOption, OutputOption, emit
 from neuronmap_sql.errors import UsageError
 
 __all__ = ["nearest", "top"]
@@ -55,7 +55,7 @@ def top(
     site: SiteOption = "mlp",
     dataset: DatasetOption = None,
     warehouse: WarehouseOption = Path(),
-    form: FormatOption = Format.table,
+    form: FileFormatOption = None,
     output: OutputOption = None,
 ) -> None:
     """Print the tokens with the highest (or lowest) stored values: exact, for any k."""
@@ -78,7 +78,7 @@ def nearest(
     site: SiteOption = "mlp",
     dataset: DatasetOption = None,
     warehouse: WarehouseOption = Path(),
-    form: FormatOption = Format.table,
+    form: FileFormatOption = None,
     output: OutputOption = None,
 ) -> None:
     """Print the tokens whose stored values in some neurons are nearest to a token's."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 from neuronmap_sql.cli.common import WarehouseOption, opened
 from neuronmap_sql.cli.output import Format, FormatOption, emit
 from neuronmap_sql.errors import UnknownNameError
-from neuronmap_sql.warehouse.jobs import jobs, log_lines
+from neuronmap_sql.warehouse.jobs import Job, jobs, log_lines
 
 __all__ = ["doctor", "log", "monitor"]
 
@@ -23,9 +24,9 @@ def doctor(
     form: FormatOption = Format.table,
 ) -> None:
     """Say what this machine has for an ingest, and what will be slow or fail on it."""
-    from neuronmap_sql.ingest.doctor import examine  # late: torch takes seconds
+    from neuronmap_sql.ingest.doctor import Finding, examine  # late: torch takes seconds
 
-    _rows([asdict(finding) for finding in examine(place)], form)
+    _print(list(examine(place)), Finding, form)
 
 
 def monitor(
@@ -40,7 +41,7 @@ def monitor(
         while True:
             found = jobs(wh.path)
             if found or form is not Format.table:
-                _rows([asdict(job) for job in found], form)
+                _print(found, Job, form)
             else:
                 typer.echo("no ingest is running or interrupted", err=True)
             if not every:
@@ -63,5 +64,6 @@ def log(
             typer.echo(entry)
 
 
-def _rows(found: list[dict[str, Any]], form: Format) -> None:
-    emit(pa.Table.from_pylist(found), form)
+def _print(found: Sequence[Any], kind: type[Any], form: Format) -> None:
+    names = [field.name for field in fields(kind)]
+    emit(pa.table({name: [getattr(row, name) for row in found] for name in names}), form)

@@ -64,6 +64,8 @@ def best_first(bounds: F64, starts: I64, read: Callable[[int], F64], k: int) -> 
             break  # and so for all further blocks of that bound: they come later
         found, blocks_read = read(int(block)), blocks_read + 1
         (near,) = np.nonzero(found >= worst)
+        if len(near) > k:  # those below the k-th largest of a block cannot be among the best
+            near = near[found[near] >= -np.partition(-found[near], k - 1)[k - 1]]
         tok, score = np.append(tok, starts[block] + near), np.append(score, found[near])
         order = np.lexsort((tok, -score))[:k]
         tok, score = tok[order], score[order]

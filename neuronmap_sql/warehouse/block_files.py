@@ -22,7 +22,7 @@ from neuronmap_sql.errors import StoreError, UnknownNameError
 from neuronmap_sql.numerics.blocks import decode
 from neuronmap_sql.numerics.halves import widen
 
-__all__ = ["BlockFiles"]
+__all__ = ["BlockFiles", "tokenizer_of"]
 
 _ZONES = ["neuron", "first_tok", "n", "min", "max"]
 _HEAD = 32  # more bytes than the first fields of a page header take
@@ -148,6 +148,12 @@ class _RowGroup:
         footer = _footer(self.path, self.path.stat().st_mtime_ns)
         with pq.ParquetFile(self.path, metadata=footer) as source:
             return source.read_row_group(self.index, columns=names)
+
+
+def tokenizer_of(path: Path) -> str:
+    """Return the tokenizer of a file of blocks, which has but one."""
+    footer = _footer(path, path.stat().st_mtime_ns)
+    return str(footer.row_group(0).column(_column(footer, "tokenizer")).statistics.min)
 
 
 @lru_cache(maxsize=256)

@@ -45,7 +45,16 @@ class Result:
         return pa.RecordBatchReader.from_batches(source.schema, self._batches(source))
 
     def pl(self) -> pl.DataFrame:
-        """Return all rows as a polars frame."""
+        """Return all rows as a polars frame.
+
+        Raises:
+            QueryError: polars has no type for a column: INTERVAL.
+        """
+        for name, kind in zip(self.columns, self._relation.types, strict=True):
+            if "INTERVAL" in str(kind):
+                raise QueryError(
+                    f"polars has no type for {kind}: cast {name} to VARCHAR, or use arrow()"
+                )
         with engine_errors(self._con):
             return self._relation.pl()
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neuronmap_sql.errors import UnknownNameError, UsageError
 from neuronmap_sql.numerics.best_first import Score, best_first, combined, cosine, euclidean
-from neuronmap_sql.warehouse.block_files import BlockFiles
+from neuronmap_sql.warehouse.block_files import BlockFiles, tokenizer_of
 from neuronmap_sql.warehouse.frames import not_kept, stored_files
 
 __all__ = ["Found", "nearest_tokens", "top_tokens"]
@@ -133,10 +132,8 @@ def _stored(
     if not stored:
         raise not_kept(model, site, layer, dataset)
     for name, files in stored.items():
-        with pq.ParquetFile(files[0]) as source:
-            tokenizer = source.read_row_group(0, columns=["tokenizer"])["tokenizer"][0].as_py()
         try:
-            yield _Stored(name, tokenizer, BlockFiles(files, neurons))
+            yield _Stored(name, tokenizer_of(files[0]), BlockFiles(files, neurons))
         except KeyError as error:
             raise UnknownNameError(
                 f"no values of neuron {error.args[0]} are kept of model {model!r}, site {site!r},"

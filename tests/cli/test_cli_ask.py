@@ -130,10 +130,10 @@ def test_the_stock_shell_reads_sql_from_a_pipe(process: Any, demo_warehouse: Pat
 
 
 def test_our_own_shell_reads_sql_from_a_pipe(cli: Any, demo_warehouse: Path) -> None:
-    """Errors and talk stay out of the answers; an empty line does not end it."""
+    """A semicolon ends a statement; errors and talk stay out of the answers."""
     answer = cli(
         "shell", "--python", "-w", demo_warehouse,
-        stdin="SELECT 6 * 7 AS n\n\nFROM neuron_stat\nSELECT 'last' AS word\n",
+        stdin="SELECT 6 *\n\n7 AS n;\n\nFROM neuron_stat; \nSELECT 'last'\nAS word\n",
     )  # fmt: skip
     assert answer.code == 0
     assert "42" in answer.text

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import neuronmap_sql as nm
+
 ROWS = """
 SELECT t.layer, t.neuron, s.mean, s.variance, t.rank, t.value, t.token, t.tok, d.doc_id, d.text,
     s.count > 10 AS many, s.hist_bins[:3] AS bins, NULL::INTEGER AS nothing,
@@ -202,3 +204,22 @@ def test_what_would_be_lost_is_refused(cli: Any, demo_warehouse: Path, statement
     assert "would be lost" in answer.err
     kept = cli("sql", "CREATE TABLE x AS SELECT 7 AS n; FROM x", "-w", demo_warehouse, "-f", "csv")
     assert kept.text == "n\n7\n"
+
+
+@pytest.mark.parametrize("form", READERS)
+def test_the_ending_of_a_file_says_the_format(
+    cli: Any, demo_warehouse: Path, expected: Any, form: str, tmp_path: Path
+) -> None:
+    file = tmp_path / f"rows.{form.upper()}"
+    assert cli("sql", ROWS, "-w", demo_warehouse, "-o", file).code == 0
+    assert comparable(READERS[form](file.read_bytes())) == expected
+    other = cli("sql", ROWS, "-w", demo_warehouse, "-o", tmp_path / "rows.xls")
+    assert (other.code, "rows.xls: say with --format what to write" in other.err) == (2, True)
+
+
+def test_intervals_are_shown(cli: Any, demo_warehouse: Path) -> None:
+    sql = "SELECT INTERVAL 3 DAY AS d, [INTERVAL 1 MONTH] AS m, 1 AS n"
+    shown = cli("sql", sql, "-w", demo_warehouse)
+    assert (shown.code, "3 days" in shown.text, "1 month" in shown.text) == (0, True, True)
+    with pytest.raises(nm.QueryError, match="polars has no type for INTERVAL: cast d to VARCHAR"):
+        nm.open(demo_warehouse).sql(sql).pl()

@@ -47,6 +47,15 @@ def test_the_monitor_shows_unfinished_runs(cli: Any, tmp_path: Path) -> None:
     assert "interrupted" in cli("monitor", "-w", tmp_path / "wh").text
 
 
+@pytest.mark.parametrize(
+    ("form", "out"), [("json", "[]"), ("csv", "run,state,what,"), ("jsonl", "")]
+)
+def test_nothing_to_monitor_is_no_rows(cli: Any, tmp_path: Path, form: str, out: str) -> None:
+    Store.create(tmp_path / "wh")
+    answer = cli("monitor", "-w", tmp_path / "wh", "-f", form)
+    assert (answer.code, "".join(answer.text.split())[: len(out)]) == (0, out)
+
+
 def test_the_log(cli: Any, demo_warehouse: Path, tmp_path: Path) -> None:
     root = shutil.copytree(demo_warehouse, tmp_path / "wh")
     lines = cli("log", "-w", root).text
