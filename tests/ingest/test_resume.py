@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from neuronmap_sql.ingest.extraction.hooks import Extractor
 from neuronmap_sql.ingest.extraction.reducers import SiteReducer
 from neuronmap_sql.ingest.extraction.saved import SavedState
 from neuronmap_sql.ingest.pipeline import Ingested, ingest
+from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.settings import Recipe
 from neuronmap_sql.numerics.extremes import Extremes
 from neuronmap_sql.warehouse.connect import connect
@@ -114,7 +116,7 @@ def test_an_interrupted_ingest_goes_on_bit_for_bit(
 
 
 def test_a_resumed_ingest_does_not_do_the_work_again(
-    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+    make: Make, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
         interrupt(patch, Extraction, "_shard", 3)
@@ -125,7 +127,8 @@ def test_a_resumed_ingest_does_not_do_the_work_again(
     monkeypatch.setattr(
         Extraction, "_shard", lambda self, p, n, *a: begun.append(n) or shard(self, p, n, *a)
     )
-    ingest(make(), store)
+    ingest(make(), store, reporter=Reporter(show=True))
+    assert re.search(r"goes on after [\d,]+ of [\d,]+ tokens", capsys.readouterr().err)
     assert begun[0] == 3
     assert len(begun) > 1
 

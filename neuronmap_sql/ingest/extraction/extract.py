@@ -122,6 +122,12 @@ class Extraction:
         self._poolers: dict[Hook, Pooler] = {}
         self._spans = _document_spans(work.tokenization.table)
 
+    @property
+    def resumed(self) -> int:
+        """Tokens in the shards that an earlier ingest has done, padding left out."""
+        shards = plan_shards(self.work.tokenization.windows, self.shard_tokens)
+        return sum(shard.tokens for shard in shards[: self._next_shard])
+
     def run(self, meter: Meter) -> None:
         """Go through the shards that are left.
 
@@ -129,7 +135,7 @@ class Extraction:
             ModelError: a hook failed, or one window alone does not fit in memory.
         """
         shards = plan_shards(self.work.tokenization.windows, self.shard_tokens)
-        meter.advance(sum(shard.tokens for shard in shards[: self._next_shard]))
+        meter.advance(self.resumed)
         saved = began = time.monotonic()
         before = self.seconds
         with (
