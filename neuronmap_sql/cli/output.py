@@ -43,7 +43,9 @@ FormatOption = Annotated[
 FileFormatOption = Annotated[
     Format | None,
     typer.Option(
-        "--format", "-f", help="How to write the rows: by the ending of the file, or a table."
+        "--format",
+        "-f",
+        help="table, csv, json, jsonl, arrow or parquet; left out: as the file ends, or a table.",
     ),
 ]
 OutputOption = Annotated[

@@ -46,7 +46,9 @@ def write_activations(job: Job, staging: Staging, reporter: Reporter) -> dict[st
     resumed = extraction.seconds
     windows = work.tokenization.windows
     if done := extraction.resumed:
-        reporter.say(f"{staging.run}: goes on after {done:,} of {int(windows.offsets[-1]):,} tokens")
+        reporter.say(
+            f"{staging.run}: goes on after {done:,} of {int(windows.offsets[-1]):,} tokens"
+        )
     title = f"activations {work.model_name}"
     with reporter.meter(title, int(windows.offsets[-1]), "tokens", staging.beat) as meter:
         extraction.run(meter)

@@ -21,6 +21,7 @@ from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.models.loading import load
 from neuronmap_sql.ingest.models.sites import resolve
 from neuronmap_sql.ingest.progress import Reporter
+from neuronmap_sql.ingest.recipe_checks import check_names, check_sites
 from neuronmap_sql.ingest.settings import KeepSettings, Recipe
 from neuronmap_sql.numerics.extremes import MAX_TOKENS
 from neuronmap_sql.warehouse.manifest import Key
@@ -120,6 +121,7 @@ def prepare(recipe: Recipe, reporter: Reporter, loaded: LoadedModel | None = Non
     Raises:
         RecipeError, DataError, ModelError: as the readers, the loader and the site map say.
     """
+    check_names(recipe, "recipe")  # it may have been made in Python
     documents = read_documents(recipe.data, Path())
     for note in documents.notes:
         reporter.say(f"{recipe.data.name}: {note}")
@@ -133,6 +135,7 @@ def prepare(recipe: Recipe, reporter: Reporter, loaded: LoadedModel | None = Non
         )
     wanted = set(recipe.keep.tables) - {"weights"}
     hooks = resolve(loaded.backbone, loaded.family, recipe.sites, loaded.full) if wanted else []
+    check_sites((hook.site for hook in hooks), "recipe")
     if "weights" in recipe.keep.tables and not mlp_places(loaded):
         _say_no_weights(loaded, hooks, reporter)
     total = len(documents.table)
@@ -153,7 +156,18 @@ def prepare(recipe: Recipe, reporter: Reporter, loaded: LoadedModel | None = Non
             f"{recipe.data.name} has {len(tokenization.table):,} tokens; a dataset may have"
             f" {MAX_TOKENS:,}: set data.limit, or ingest parts of it under names of their own"
         )
+    _refuse_foreign_tokens(loaded, int(tokenization.windows.input_ids.max()))
     return Job(recipe, documents, loaded, hooks, tokenization)
+
+
+def _refuse_foreign_tokens(loaded: LoadedModel, largest: int) -> None:
+    """Raise ModelError if the tokenizer gives tokens that the model has no embedding for."""
+    size = loaded.info.vocabulary
+    if size is not None and largest >= size:
+        raise ModelError(
+            f"{loaded.info.model}: the tokenizer gives token {largest:,}, and the model knows"
+            f" {size:,} tokens: set model.tokenizer to the one that it was trained with"
+        )
 
 
 def _say_no_weights(loaded: LoadedModel, hooks: list[Hook], reporter: Reporter) -> None:

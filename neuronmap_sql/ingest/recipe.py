@@ -14,17 +14,10 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from neuronmap_sql.errors import RecipeError, nearest
+from neuronmap_sql.ingest.recipe_checks import TABLES, check_names, check_values, refuse_bad_text
 from neuronmap_sql.ingest.settings import CustomSite, Recipe, SiteSettings
 
 __all__ = ["TABLES", "parse_recipe", "read_recipe", "recipe_from_flags", "to_toml"]
-
-TABLES = ("stats", "top", "samples", "weights", "activations", "firings", "matrices", "vectors")
-"""What `keep.tables` may name."""
-
-_LARGEST = 65_504
-"""The largest float16, in which values are kept."""
-
-_POOLS = ("mean", "last", "first", "max")
 
 
 def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -45,7 +38,7 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
         raise RecipeError(f"{path}: no such recipe{nearest(path.name, here)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from error
     return parse_recipe(raw, str(path), path.parent, overrides or {})
 
@@ -61,6 +54,8 @@ def parse_recipe(
         base: folder that relative paths of models and data start from.
         overrides: as in `read_recipe`.
     """
+    refuse_bad_text(raw, origin)
+    refuse_bad_text(dict(overrides or {}), origin)
     raw = _with_overrides(raw, overrides or {})
     raw = _with_custom_sites(raw, origin)
     _refuse_unknown(raw, Recipe, origin, "")
@@ -68,8 +63,10 @@ def parse_recipe(
         recipe = TypeAdapter(Recipe).validate_python(raw)
     except ValidationError as error:
         raise RecipeError(_explain(error, origin)) from None
-    _check(recipe, origin)
-    return _rooted(recipe, base)
+    check_values(recipe, origin)
+    recipe = _rooted(recipe, base)
+    check_names(recipe, origin)
+    return recipe
 
 
 def recipe_from_flags(values: Mapping[str, Any]) -> Recipe:
@@ -128,6 +125,8 @@ def _with_custom_sites(raw: dict[str, Any], origin: str) -> dict[str, Any]:
     if not isinstance(sites, dict):
         return raw
     plain = {k: v for k, v in sites.items() if not isinstance(v, dict)}
+    if "custom" in plain:
+        raise RecipeError(f"{origin}: unknown key 'sites.custom'; write [sites.NAME] module = ...")
     custom = []
     for name, table in sites.items():
         if isinstance(table, dict):
@@ -165,52 +164,18 @@ def _explain(error: ValidationError, origin: str) -> str:
     return f"{origin}: {key} = {wrong!r}: {first['msg'][0].lower()}{first['msg'][1:]}{hint}"
 
 
-def _check(recipe: Recipe, origin: str) -> None:
-    keep, data = recipe.keep, recipe.data
-
-    def among(key: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
-        for value in values:
-            if value not in known:
-                raise RecipeError(f"{origin}: {key}: unknown {value!r}{nearest(value, known)}")
-
-    def at_least(key: str, value: float, least: float) -> None:
-        if value < least:
-            raise RecipeError(f"{origin}: {key} = {value}: must be at least {least}")
-
-    among("keep.tables", keep.tables, TABLES)
-    among("keep.pool", keep.pool, _POOLS)
-    for key in ("top_k", "sampled_tokens", "sample_bins", "samples_per_bin"):
-        at_least(f"keep.{key}", getattr(keep, key), 1)
-    for key in ("limit", "context", "overlap"):
-        at_least(f"data.{key}", getattr(data, key), 0)
-    at_least("batch.tokens", recipe.batch.tokens, 0)
-    at_least("batch.shard_tokens", recipe.batch.shard_tokens, 0)
-    at_least("weights.tokens", recipe.weights.tokens, 0)
-    if not 0 < keep.firings_fraction <= 1:
-        raise RecipeError(f"{origin}: keep.firings_fraction must be in (0, 1]")
-    if keep.firings_threshold is not None and not abs(keep.firings_threshold) <= _LARGEST:
-        raise RecipeError(f"{origin}: keep.firings_threshold must be within {_LARGEST:,}: float16")
-    if data.context and data.overlap >= data.context:
-        raise RecipeError(f"{origin}: data.overlap must be smaller than data.context")
-    if not keep.tables:
-        raise RecipeError(f"{origin}: keep.tables is empty; known: {', '.join(TABLES)}")
-    if not recipe.sites.use and not recipe.sites.custom and keep.tables != ("weights",):
-        raise RecipeError(f"{origin}: sites.use is empty: name at least one site, such as 'mlp'")
-    if not recipe.model.source or not recipe.data.path:
-        raise RecipeError(f"{origin}: model.source and data.path must not be empty")
-
-
 def _rooted(recipe: Recipe, base: Path) -> Recipe:
     """Make the paths of a recipe absolute; what is no path is a hub id or a family's name."""
 
     def rooted(source: str) -> str:
         path = base / _expanded(source)
-        known = source.startswith((".", "/", "~")) or (source and path.exists())
-        return str(path.resolve()) if known else source
+        # os.path, because pathlib raises for names that are too long, and for loops of links.
+        known = source.startswith((".", "/", "~")) or (source and os.path.exists(path))  # noqa: PTH110
+        return os.path.realpath(path) if known else source
 
     family = recipe.model.family
     if family.endswith(".toml"):
-        family = str((base / _expanded(family)).resolve())
+        family = os.path.realpath(base / _expanded(family))
 
     model = dataclasses.replace(
         recipe.model,
@@ -222,7 +187,7 @@ def _rooted(recipe: Recipe, base: Path) -> Recipe:
     data_path = base.resolve() / _expanded(recipe.data.path)
     data = dataclasses.replace(recipe.data, path=str(data_path))
     if not data.name:
-        data = dataclasses.replace(data, name=_stem(recipe.data.path))
+        data = dataclasses.replace(data, name=_stem(str(data_path)))
     return dataclasses.replace(recipe, model=model, data=data)
 
 

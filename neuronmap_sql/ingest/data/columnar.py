@@ -31,7 +31,7 @@ def read_parquet(source: Source, data: DataSettings) -> Iterator[Rows]:
             for batch in file.iter_batches(_BATCH, columns=needed):
                 yield _rows(batch, source, done, (data.text, id_column, labels))
                 done += len(batch)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{source.path}: cannot be read as Parquet: {error}") from error
 
 

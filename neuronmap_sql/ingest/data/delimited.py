@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 from neuronmap_sql.errors import DataError, RecipeError
 from neuronmap_sql.ingest.data.readers import Rows, chosen
-from neuronmap_sql.ingest.data.sources import Source, text_lines
+from neuronmap_sql.ingest.data.sources import LONGEST, Source, text_lines
 from neuronmap_sql.ingest.settings import DataSettings
 
 __all__ = ["read_csv"]
@@ -31,13 +30,14 @@ def read_csv(source: Source, data: DataSettings) -> Iterator[Rows]:
         DataError: the file is not as they say, or lacks a column.
     """
     # The csv module refuses fields above 128 kB unless told otherwise, for the whole process.
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(LONGEST)
     delimiter = _delimiter(source, data)
     lines = (line for _, line in text_lines(source, data.encoding_errors))
     first = next(lines, "")
     _check_delimiter(source, data, first, delimiter)
-    reader = _reader(chain([first], lines), delimiter, data.quote, strict=True)
-    records = _records(reader, source, data)
+    bounded = _Bounded(chain([first], lines))
+    reader = _reader(bounded, delimiter, data.quote, strict=True)
+    records = _records(reader, bounded, source, data)
     _, header = next(records, (1, []))
     if len(set(header)) < len(header):
         raise DataError(f"{source.name}:1: the header names a column twice")
@@ -50,6 +50,25 @@ def read_csv(source: Source, data: DataSettings) -> Iterator[Rows]:
             yield _rows(batch, at, data.text, id_column, labels)
             batch = []
     yield _rows(batch, at, data.text, id_column, labels)
+
+
+class _Bounded:
+    """Lines of a file, until those of one record are too many."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.lines = lines
+        self.size = 0
+        """Characters since the record began."""
+
+    def __iter__(self) -> _Bounded:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self.lines)
+        self.size += len(line)
+        if self.size > LONGEST:
+            raise csv.Error(f"a record of more than {LONGEST:,} characters")
+        return line
 
 
 def _delimiter(source: Source, data: DataSettings) -> str:
@@ -89,13 +108,16 @@ def _checked(record: list[str], header: list[str], place: str) -> list[str]:
     return record
 
 
-def _records(reader: Any, source: Source, data: DataSettings) -> Iterator[tuple[int, list[str]]]:
+def _records(
+    reader: Any, lines: _Bounded, source: Source, data: DataSettings
+) -> Iterator[tuple[int, list[str]]]:
     """Yield the records of a CSV file with the line on which each begins."""
     line = 1
     try:
         for record in reader:
             if record:
                 yield line, record
+            lines.size = 0
             line = reader.line_num + 1
     except csv.Error as error:
         quoted = data.quote and "new-line" not in str(error)

@@ -18,6 +18,7 @@ from neuronmap_sql.ingest.data.columnar import read_dataset, read_parquet
 from neuronmap_sql.ingest.data.delimited import read_csv
 from neuronmap_sql.ingest.data.json_values import mended, strings_in
 from neuronmap_sql.ingest.data.labels import Parts, label_column, label_names
+from neuronmap_sql.ingest.data.nested import on_leaves
 from neuronmap_sql.ingest.data.readers import Rows, read_files, read_jsonl, read_lines
 from neuronmap_sql.ingest.data.sources import Source, find_sources
 from neuronmap_sql.ingest.settings import DataSettings
@@ -212,13 +213,20 @@ def _chunks(texts: list[str]) -> list[pa.Array]:
     return [pa.array(texts[i : i + 1024], pa.string()) for i in range(0, len(texts), 1024)]
 
 
+def _counted(leaf: pa.Array) -> pa.Array:
+    """Return dates and times as integers: Python's own do not reach as far, nor to nanoseconds."""
+    if not pa.types.is_temporal(leaf.type):
+        return leaf
+    return leaf.view(pa.int32() if leaf.type.bit_width == 32 else pa.int64())
+
+
 def _hash(table: pa.Table) -> str:
     digest = hashlib.sha256()
     for name in table.column_names[1:]:
         column = table[name]
         digest.update(json.dumps([name, str(column.type)]).encode())
         for chunk in column.iterchunks():
-            for value in chunk:
+            for value in on_leaves(chunk, _counted):
                 item = value.as_py()
                 text = item if isinstance(item, str) else json.dumps(item, default=str)
                 digest.update(f"{len(text)}:{text}".encode())

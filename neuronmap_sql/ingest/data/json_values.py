@@ -75,8 +75,10 @@ def _kind(values: list[Any], depth: int = 0) -> pa.DataType | None:
 
 def _struct(objects: list[dict[str, Any]], depth: int) -> pa.DataType | None:
     names = list(objects[0])
-    # SQL does not tell capitals from small letters, and has no field without a name.
+    # SQL does not tell capitals from small letters, and has no field without a name, nor NUL.
     if "" in names or not names or len({name.lower() for name in names}) < len(names):
+        return None
+    if any("\0" in name for name in names):
         return None
     if any(item.keys() != objects[0].keys() for item in objects):
         return None

@@ -27,6 +27,7 @@ _DURATION = "durations became seconds: Parquet has none"
 _DECIMAL = "decimals of more than 38 digits became DOUBLE"
 _INFINITE = "NaN and infinities that became NULL: {}"
 
+_FIELD = re.compile(r"[^\0]+").fullmatch
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
 # A leading zero makes a code, such as a zip code, that a number would spoil.
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?(?<=[\d.])([eE][+-]?\d+)?", re.ASCII)
@@ -35,11 +36,11 @@ _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?(?<=[\d.])([eE][+-]?\d+)?", re.
 def label_names(names: Iterable[str]) -> dict[str, str]:
     """Return the name in `docs` of each label: `label_` before one that is taken there.
 
-    SQL does not tell capitals from small letters, so neither does this.
+    SQL does not tell capitals from small letters, so neither does this; and it has no NUL.
     """
     taken, given = set(_OWN), {}
     for name in names:
-        new = re.sub("[\ud800-\udfff]", "\ufffd", name) or "column"
+        new = re.sub("[\0\ud800-\udfff]", "\ufffd", name) or "column"
         while new.lower() in taken:
             new = f"label_{new}"
         taken.add(new.lower())
@@ -58,10 +59,12 @@ def label_column(name: str, parts: Parts, parse: bool) -> tuple[pa.ChunkedArray,
             Otherwise they are JSON.
 
     Raises:
-        DataError: files disagree about its type.
+        DataError: files disagree about its type, or a field in it has a name that SQL has not.
     """
     if any(isinstance(part, pa.Array) for part in parts):
-        return _storable(_joined(name, parts), Counter())
+        joined = _joined(name, parts)
+        _refuse_fields(name, joined.type)
+        return _storable(joined, Counter())
     values = [value for part in parts for value in part]
     array, uniform = (_parsed(values), True) if parse else json_column(values)
     return _storable(pa.chunked_array([array]), Counter() if uniform else Counter([_MIXED]))
@@ -74,6 +77,18 @@ def _joined(name: str, parts: Parts) -> pa.ChunkedArray:
         return pa.concat_tables(tables, promote_options="permissive")[name]
     except pa.ArrowException as error:
         raise DataError(f"label {name!r} has another type in another file: {error}") from error
+
+
+def _refuse_fields(name: str, kind: pa.DataType) -> None:
+    fields = [kind.field(number) for number in range(kind.num_fields)]
+    names = [field.name for field in fields]
+    if pa.types.is_struct(kind) and (len(set(names)) < len(names) or not all(map(_FIELD, names))):
+        raise DataError(
+            f"label {name!r}: in {kind} a field has no name, the name of another, or a NUL in its"
+            " name: rename it in the data, or leave the label out of data.labels"
+        )
+    for field in fields:
+        _refuse_fields(name, field.type)
 
 
 def _storable(column: pa.ChunkedArray, said: Counter[str]) -> tuple[pa.ChunkedArray, list[str]]:

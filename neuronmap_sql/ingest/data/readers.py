@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from neuronmap_sql.errors import DataError, nearest
-from neuronmap_sql.ingest.data.sources import Source, decode, opened, text_lines
+from neuronmap_sql.ingest.data.sources import Source, text_lines, whole_file
 from neuronmap_sql.ingest.settings import DataSettings
 
 __all__ = ["Rows", "chosen", "read_files", "read_jsonl", "read_lines"]
@@ -83,9 +83,7 @@ def read_lines(source: Source, data: DataSettings) -> Iterator[Rows]:
 def read_files(source: Source, data: DataSettings) -> Iterator[Rows]:
     """Yield a file as one document, its line ends as they are; its id is the file's name."""
     _refuse_columns(source, data)
-    with opened(source.path) as file:
-        text = decode(file.read().removeprefix(b"\xef\xbb\xbf"), source.name, data.encoding_errors)
-    yield Rows([source.name], [None], [text])
+    yield Rows([source.name], [None], [whole_file(source, data.encoding_errors)])
 
 
 def _wanted(data: DataSettings) -> list[tuple[str, str]]:

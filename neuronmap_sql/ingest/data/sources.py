@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -20,7 +21,11 @@ import pyarrow as pa
 from neuronmap_sql.errors import DataError, nearest
 from neuronmap_sql.ingest.settings import DataSettings
 
-__all__ = ["Source", "decode", "find_sources", "opened", "text_lines"]
+__all__ = ["LONGEST", "Source", "decode", "find_sources", "opened", "text_lines", "whole_file"]
+
+LONGEST = 64 << 20
+"""Most bytes of a line, or of a file that is one document. A small packed file may hold any number
+of bytes: reading stops here, before they fill the memory."""
 
 _FORMATS = {
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
@@ -93,7 +98,8 @@ def find_sources(data: DataSettings, base: Path) -> tuple[Source, ...]:
     """
     pattern = os.path.expanduser(data.path)  # noqa: PTH111 - a glob is no path
     literal = base / pattern
-    paths = [literal] if literal.exists() else _matches(pattern, base)
+    # os.path, because pathlib raises for names that are too long.
+    paths = [literal] if os.path.exists(literal) else _matches(pattern, base)  # noqa: PTH110
     if not paths:
         raise _nothing(data.path, literal)
     shared = Path(os.path.commonpath([path.parent for path in paths]))
@@ -129,9 +135,19 @@ def text_lines(source: Source, rule: str) -> Iterator[tuple[int, str]]:
     Only `\n` ends a line: U+2028 and its like are text. A byte order mark is no text either.
     """
     with opened(source.path) as file:
-        for number, raw in enumerate(file, 1):
+        # One byte more shows that there is more.
+        for number, raw in enumerate(iter(partial(file.readline, LONGEST + 1), b""), 1):
+            _refuse_long(raw, f"{source.name}:{number}: the line")
             line = _unmarked(raw, source.name) if number == 1 else raw
             yield number, decode(line, f"{source.name}:{number}", rule)
+
+
+def whole_file(source: Source, rule: str) -> str:
+    """Return a file as one text, its line ends as they are."""
+    with opened(source.path) as file:
+        raw = file.read(LONGEST + 1)
+    _refuse_long(raw, f"{source.name}: the file, one document,")
+    return decode(raw.removeprefix(b"\xef\xbb\xbf"), source.name, rule)
 
 
 def decode(raw: bytes, place: str, rule: str) -> str:
@@ -150,6 +166,14 @@ def decode(raw: bytes, place: str, rule: str) -> str:
             f"{place}: not valid UTF-8: byte 0x{raw[error.start]:02x} at byte {error.start + 1}; "
             "set data.encoding_errors to 'replace' or 'skip'"
         ) from None
+
+
+def _refuse_long(raw: bytes, what: str) -> None:
+    if len(raw) > LONGEST:
+        raise DataError(
+            f"{what} has more than {LONGEST:,} bytes: cut the document into parts; if it is not"
+            " that long, the file is damaged, or made to fill the memory of who unpacks it"
+        )
 
 
 def _unmarked(raw: bytes, name: str) -> bytes:

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from neuronmap_sql.ingest.extraction.quantiles import quantiles
 from neuronmap_sql.ingest.extraction.reducers import Reduced
 from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.settings import KeepSettings
 from neuronmap_sql.numerics.bins import HALF
-from neuronmap_sql.numerics.histogram import histogram_quantiles, quantile_error
 
 __all__ = [
     "LEVELS",
@@ -65,7 +65,7 @@ def neuron_stats(place: Place, found: Reduced) -> pa.Table:
     """One row a neuron of `neuron_stats`."""
     neurons = len(found.count)
     low, high = found.lowest[0][:, 0], found.highest[0][:, 0]
-    quantiles, error = _quantiles(found)
+    levels, error = quantiles(found, np.array(LEVELS) / 1000)
     bins, counts = _sparse(found.histogram)
     moments = {name: nullable(values) for name, values in vars(found.moments).items()}
     return pa.table(
@@ -79,7 +79,7 @@ def neuron_stats(place: Place, found: Reduced) -> pa.Table:
             "max": _value_or_null(high, found.highest[1][:, 0]),
             "fraction_active": nullable(_above_zero(found) / _some(found.count)),
             **{
-                f"q{level:03d}": nullable(quantiles[:, at].astype(np.float32))
+                f"q{level:03d}": nullable(levels[:, at].astype(np.float32))
                 for at, level in enumerate(LEVELS)
             },
             "quantile_error": nullable(np.where(found.count > 0, error, np.nan).astype(np.float32)),
@@ -237,19 +237,6 @@ def _ascending(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     keys = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits) << 32 | np.arange(values.shape[1])
     keys.sort(axis=1)
     return keys & 0xFFFFFFFF
-
-
-def _quantiles(found: Reduced) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the quantiles [neurons, levels] and the bound on their error [neurons]."""
-    levels = np.array(LEVELS) / 1000
-    if (found.count + found.nonfinite).max(initial=0) <= len(found.sample):
-        some = np.isfinite(found.sample).any(axis=0)
-        out = np.full((len(found.count), len(levels)), np.nan)
-        out[some] = np.nanquantile(found.sample[:, some].astype(np.float64), levels, axis=0).T
-        return out, np.zeros(len(out))
-    low = np.where(found.lowest[1][:, 0] >= 0, found.lowest[0][:, 0], 0)
-    high = np.where(found.highest[1][:, 0] >= 0, found.highest[0][:, 0], 0)
-    return histogram_quantiles(found.histogram, levels, low, high), quantile_error(low, high)
 
 
 def _sparse(histogram: npt.NDArray[np.int32]) -> tuple[pa.Array, pa.Array]:

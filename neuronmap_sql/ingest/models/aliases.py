@@ -15,8 +15,8 @@ from neuronmap_sql.ingest.models.family_file import TRANSFORMER_LENS
 
 __all__ = ["parse_layers", "requested"]
 
-_HOOK = re.compile(r"(?:(blocks|encoder|decoder)\.)?(?:(\d+|\*|\{layer\})\.)?(.*hook_\w+)")
-_RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?")
+_HOOK = re.compile(r"(?:(blocks|encoder|decoder)\.)?(?:(\d{1,9}|\*|\{layer\})\.)?(.*hook_\w+)")
+_RANGE = re.compile(r"(-?\d{1,9})(?:-(-?\d{1,9}))?")
 
 
 def requested(name: str, family: Family) -> tuple[SiteMap, int | None]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pickle import UnpicklingError
 from typing import Any
 
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
@@ -19,9 +17,6 @@ from neuronmap_sql.ingest.settings import ModelSettings
 
 __all__ = ["choose_family", "loading", "read_config", "read_tokenizer"]
 
-_DATA = (OSError, ValueError, KeyError, UnpicklingError, SafetensorError)
-_FAILURES = (*_DATA, RuntimeError, TypeError, AttributeError)
-"""What transformers raises for files that are damaged, unknown, or do not fit each other."""
 _TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"}
 
 
@@ -45,6 +40,9 @@ def read_tokenizer(source: Source, settings: ModelSettings) -> Any:
         source = find(ModelSettings(settings.tokenizer), tokenizer=True)
     names = {name for name, _ in source.files}
     if source.gguf is None and not names & _TOKENIZER_FILES:
+        if settings.tokenizer:
+            known = ", ".join(sorted(names)[:8])
+            raise ModelError(f"{settings.tokenizer!r} has no tokenizer.json; it has: {known}")
         return None
     with loading(settings):
         return AutoTokenizer.from_pretrained(source.folder, **_where(source, settings))
@@ -84,7 +82,7 @@ def loading(settings: ModelSettings) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ModelError(f"{settings.source!r} needs a package: {_package(error)}") from error
-    except _FAILURES as error:
+    except Exception as error:  # damaged files make transformers raise almost anything
         raise ModelError(f"{settings.source!r} cannot be loaded: {_reason(error)}") from error
     finally:
         logging.set_verbosity(verbosity)

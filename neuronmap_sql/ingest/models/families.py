@@ -155,7 +155,7 @@ def read_family(file: Path) -> Family:
     """
     try:
         document = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{file}: cannot be read as a family file: {error}") from error
     return parse(document, str(file), file.stem)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from neuronmap_sql.errors import RecipeError, nearest
@@ -51,18 +51,22 @@ def check(document: Mapping[str, Any], where: str) -> None:
     """
     _keys(document, _TOP | dict.fromkeys(STACKS, dict), where, "")
     _require(document, ("title", "model_types"), where, "")
+    _texts(document["model_types"], where, "model_types")
     _keys(document.get("config", {}), _CONFIG_TYPES, where, "config.")
     if not any(stack in document for stack in STACKS):
         raise RecipeError(f"{where}: no [blocks], and no [encoder] or [decoder]: add the sites")
     for stack in (name for name in STACKS if name in document):
         _check_stack(document[stack], where, f"{stack}.")
     for variant in document.get("variants", []):
+        if not isinstance(variant, dict) or not isinstance(variant.get("when", {}), dict):
+            raise RecipeError(f"{where}: variants must be tables: [[variants]] when = {{ ... }}")
         _require(variant, ("when",), where, "variants.")
 
 
 def _check_stack(table: Mapping[str, Any], where: str, prefix: str) -> None:
     _keys(table, _STACK, where, prefix)
     _require(table, ("layers", "sites"), where, prefix)
+    _texts(table.get("absent", {}).values(), where, f"{prefix}absent")
     weights = table.get("weights", {})
     _keys(weights, _WEIGHTS, where, f"{prefix}weights.")
     if bool(weights.get("w_out")) != bool(weights.get("w_in") or weights.get("gate_up")):
@@ -74,7 +78,7 @@ def _check_stack(table: Mapping[str, Any], where: str, prefix: str) -> None:
                 f'{where}: {key} must be {{ input = "PATH" }} or {{ output = "PATH" }}'
             )
         _keys(site, _SITE, where, f"{key}.")
-        path = site.get("input") or site["output"]
+        path = site["input"] if "input" in site else site["output"]
         if "{layer}" not in path and "*" not in path:
             raise RecipeError(f"{where}: {key}: {path!r} has no {{layer}} (or * for shared layers)")
 
@@ -88,6 +92,12 @@ def _keys(table: Mapping[str, Any], known: Mapping[str, type], where: str, prefi
         if value not in _CHOICES.get(prefix + key, (value,)):
             hint = nearest(value, _CHOICES[key])
             raise RecipeError(f"{where}: {prefix}{key} cannot be {value!r}{hint}")
+
+
+def _texts(values: Iterable[object], where: str, key: str) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise RecipeError(f"{where}: {key} must hold text, not {value!r}")
 
 
 def _require(table: Mapping[str, Any], keys: tuple[str, ...], where: str, prefix: str) -> None:

@@ -8,6 +8,7 @@ their head.
 from __future__ import annotations
 
 import hashlib
+import pickle
 import sys
 from contextlib import redirect_stderr
 from io import StringIO
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from neuronmap_sql.errors import ModelError
 from neuronmap_sql.ingest.models.configuration import (
@@ -34,6 +35,9 @@ from neuronmap_sql.ingest.models.source import Source, find, weights_hash
 from neuronmap_sql.ingest.settings import ModelSettings
 
 __all__ = ["from_module", "given", "load"]
+
+_NOTHING = Source("module", Path(), None, (), "module", ())
+"""The files of a module: none."""
 
 
 def load(settings: ModelSettings) -> LoadedModel:
@@ -95,7 +99,8 @@ def from_module(
 def given(model: nn.Module, settings: ModelSettings, tokenizer: Any = None) -> LoadedModel:
     """Take a PyTorch module as the model of a recipe: its name and family are the recipe's.
 
-    A module with a configuration of transformers that a family knows is mapped by it.
+    A module with a configuration of transformers that a family knows is mapped by it. Without a
+    tokenizer, `model.tokenizer` says where one is.
 
     Raises:
         ModelError: the finder is to map it, and sees no blocks in it.
@@ -106,6 +111,8 @@ def given(model: nn.Module, settings: ModelSettings, tokenizer: Any = None) -> L
         family: Family | None = propose(split(model, config)[0])
     else:
         family = None if config is None else choose_family(settings, config)
+    if tokenizer is None and settings.tokenizer:
+        tokenizer = read_tokenizer(_NOTHING, settings)
     return from_module(model, settings.key, tokenizer, family)
 
 
@@ -144,5 +151,15 @@ def _of_module(model: nn.Module) -> tuple[Source, str]:
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(_content(name, value))
     return Source(type(model).__name__, Path(), None, (), "module", ()), digest.hexdigest()
+
+
+def _content(name: str, value: Any) -> bytes:
+    if not isinstance(value, Tensor):
+        return pickle.dumps(value)  # what a module's get_extra_state gives
+    if value.is_meta:
+        raise ModelError(f"the weights {name!r} are on the meta device: load them first")
+    dense = value.detach() if value.layout == torch.strided else value.detach().to_dense()
+    # Flat, because a number alone has no bytes to view.
+    return dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -99,8 +99,7 @@ def probe(model: nn.Module) -> None:
         ModelError: the model does not run on token ids.
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    vocabulary = getattr(getattr(model, "config", None), "vocab_size", 8)
-    ids = torch.arange(_PROBE[0] * _PROBE[1], device=device).reshape(_PROBE) % vocabulary
+    ids = torch.arange(_PROBE[0] * _PROBE[1], device=device).reshape(_PROBE) % _vocabulary(model)
     training = model.training
     try:
         with torch.no_grad():
@@ -109,6 +108,12 @@ def probe(model: nn.Module) -> None:
         raise ModelError(f"the model does not run on token ids: {error}") from error
     finally:
         model.train(training)
+
+
+def _vocabulary(model: nn.Module) -> int:
+    """Return a number of ids that the model knows; a module may not say how many there are."""
+    tables = (part.num_embeddings for part in model.modules() if isinstance(part, nn.Embedding))
+    return getattr(getattr(model, "config", None), "vocab_size", None) or min((8, *tables))
 
 
 def modules(model: nn.Module, place: Place) -> list[tuple[str, nn.Module]]:

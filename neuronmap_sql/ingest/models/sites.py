@@ -99,7 +99,7 @@ def _of_family(model: nn.Module, family: Family, name: str, layers: str) -> list
 
 
 def _at(place: Place, site: SiteMap, layer: int) -> Place:
-    alias = site.alias and site.alias.format(layer=layer)
+    alias = site.alias and site.alias.replace("{layer}", str(layer))
     pattern = site.module.replace("{layer}", str(layer))
     return replace(place, layer=layer, pattern=pattern, alias=alias)
 

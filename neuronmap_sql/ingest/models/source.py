@@ -68,7 +68,7 @@ def find(settings: ModelSettings, *, weights: bool = True, tokenizer: bool = Fal
     # Path.expanduser raises where there is no such user; this leaves the name as it is.
     path = Path(os.path.expanduser(settings.source))  # noqa: PTH111
     choose = _no_weights if tokenizer else _choose
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where the name is too long
         return _in_folder(settings, path, choose)
     if path.suffix == ".gguf":
         return _gguf(settings, path)
@@ -103,7 +103,7 @@ def _choose(
         )
         raise ModelError(f"{settings.source!r} has no config.json{hint}")
     if _INDEX in files:
-        return tuple(sorted({*json.loads(read_index())["weight_map"].values()})), "safetensors"
+        return _indexed(settings, read_index()), "safetensors"
     if "model.safetensors" in files:
         return ("model.safetensors",), "safetensors"
     pickles = sorted(name for name in files if re.fullmatch(r"pytorch_model.*\.bin", name))
@@ -115,12 +115,19 @@ def _choose(
     return tuple(pickles), "pickle"
 
 
+def _indexed(settings: ModelSettings, index: str) -> tuple[str, ...]:
+    try:
+        return tuple(sorted({str(name) for name in json.loads(index)["weight_map"].values()}))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{settings.source!r}: {_INDEX} is damaged: {error}") from error
+
+
 def _no_weights(*_: object) -> _Choice:
     return (), "none"
 
 
 def _gguf(settings: ModelSettings, path: Path) -> Source:
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113
         raise ModelError(_absent("GGUF file", settings.source, path))
     files = ((path.name, path.stat().st_size),)
     return Source(settings.source, path.parent, path.name, (path.name,), "gguf", files)
@@ -129,7 +136,8 @@ def _gguf(settings: ModelSettings, path: Path) -> Source:
 def _absent(kind: str, source: str, path: Path) -> str:
     """Say that a path is not there, with what is beside the part of it that is missing."""
     whole = Path.cwd() / path
-    missing = next((p for p in (*reversed(whole.parents), whole) if not p.exists()), whole)
+    parts = (*reversed(whole.parents), whole)
+    missing = next((p for p in parts if not os.path.exists(p)), whole)  # noqa: PTH110
     beside = missing.parent.iterdir() if missing.parent.is_dir() else ()
     names = [p.name for p in beside if p.is_dir() or p.suffix == ".gguf"]
     hint = nearest(missing.name, (name for name in names if not name.startswith(".")))
@@ -178,6 +186,8 @@ def _in_hub(settings: ModelSettings, choose: _Choose, weights: bool) -> Source:
     listed = _ask(settings, listing).siblings or []
     files = {f.rfilename: f.size or 0 for f in listed if "/" not in f.rfilename}
     chosen, kind = choose(settings, files, lambda: download(_INDEX).read_text("utf-8"))
+    if missing := [file for file in chosen if file not in files]:
+        raise ModelError(f"the model {name!r} lacks the weight file {missing[0]!r}")
     small = [file for file in files if any(fnmatch(file, pattern) for pattern in _DESCRIPTION)]
     folder = [download(file).parent for file in [*(chosen if weights else ()), *small]][-1]
     return Source(name, folder, None, chosen, kind, tuple(sorted(files.items())))
