@@ -10,7 +10,6 @@ Each run's id is a hash of what determines its content, so what is there already
 from __future__ import annotations
 
 import dataclasses
-import errno
 import logging
 import time
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from neuronmap_sql.errors import StoreError
 from neuronmap_sql.ingest.activation_run import write_activations
 from neuronmap_sql.ingest.extraction.weight_rows import mlp_places, weight_rows
 from neuronmap_sql.ingest.job import Job, prepare
@@ -30,22 +28,12 @@ from neuronmap_sql.ingest.progress import Reporter
 from neuronmap_sql.ingest.provenance import git_revision, versions
 from neuronmap_sql.ingest.recipe import to_toml
 from neuronmap_sql.ingest.settings import Recipe
+from neuronmap_sql.warehouse.files import disk_errors
 from neuronmap_sql.warehouse.manifest import Key
 from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.store import Store
 
 __all__ = ["Ingested", "ingest"]
-
-_DISK = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EIO,
-    errno.ENOENT,
-}
-"""What a disk that is full, read-only, broken or gone makes of a write."""
 
 _log = logging.getLogger(__name__)
 
@@ -133,18 +121,11 @@ class _Maker:
         with _logged(self.store.root / "logs", run):
             _log.info("run %s of recipe:\n%s", run, to_toml(self.job.recipe))
             try:
-                extra = getattr(self, f"_{kind}")(staging)
+                with disk_errors(self.store.root):
+                    extra = getattr(self, f"_{kind}")(staging)
             except KeyboardInterrupt:
                 _log.warning("interrupted: the same recipe goes on from the last saved state")
                 raise
-            except OSError as error:
-                if error.errno not in _DISK:
-                    raise
-                raise StoreError(
-                    f"{error.filename or self.store.root}: {error.strerror}: nothing in the"
-                    " warehouse has changed; mend the disk, and the same recipe goes on from the"
-                    " last saved state"
-                ) from error
             row = self._row(kind, runs) | {"seconds": time.monotonic() - began} | extra
             _log.info("complete")
         self.staged.append((staging, row, self.job.keys(kind)))

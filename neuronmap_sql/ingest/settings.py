@@ -55,8 +55,8 @@ class DataSettings:
     """Which documents to read, and how they become model inputs."""
 
     path: str
-    """A file, a glob, or a folder written by `datasets.save_to_disk`; relative to the recipe. A line,
-    or a file that is one document, has at most 64 MiB."""
+    """A file, a glob, or a folder written by `datasets.save_to_disk`; relative to the recipe. One
+    line, or a file that is one document, has at most 64 MiB."""
     name: str = ""
     """Name in the warehouse, the column `dataset`; empty: the file's name without endings."""
     format: Literal["auto", "jsonl", "csv", "parquet", "lines", "files", "dataset"] = "auto"

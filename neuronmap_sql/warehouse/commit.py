@@ -6,7 +6,9 @@
     4. the catalogue is made anew, where label columns come or go
     5. the journal goes
 
-Killed before 2, the old state stands; after 2, whoever opens the warehouse next does the rest.
+Killed before 2, the old state stands; after 2, whoever opens the warehouse next does the rest. Each
+step is on the disk before the next begins; within one, order does not matter, as it can be done
+again. The renames of 3 follow each other at once, since readers see them one by one.
 """
 
 from __future__ import annotations
@@ -14,9 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neuronmap_sql.errors import StoreError
-from neuronmap_sql.warehouse.catalog import write_catalog
-from neuronmap_sql.warehouse.files import SUFFIX, flush_tree, move, sha256, write_text
-from neuronmap_sql.warehouse.lock import Lock
+from neuronmap_sql.warehouse.catalog import refuse_full_disk, write_catalog
+from neuronmap_sql.warehouse.files import (
+    SUFFIX,
+    disk_errors,
+    flush,
+    flush_tree,
+    sha256,
+    stamped,
+    write_text,
+)
+from neuronmap_sql.warehouse.left_labels import keep_labels
 from neuronmap_sql.warehouse.manifest import (
     NAME,
     FileEntry,
@@ -40,12 +48,20 @@ from neuronmap_sql.warehouse.manifest import (
 from neuronmap_sql.warehouse.names import encode
 from neuronmap_sql.warehouse.parquet import conform, write_parquet
 from neuronmap_sql.warehouse.schema import FORMAT, arrow_schema, key_columns
-from neuronmap_sql.warehouse.views import EMPTY_RUN
 
-__all__ = ["GRACE_SECONDS", "exchange", "finish_exchange", "reseal", "seal", "sweep"]
+__all__ = [
+    "FOLDERS",
+    "distinct",
+    "exchange",
+    "finish_exchange",
+    "is_half_done",
+    "keys_of",
+    "reseal",
+    "seal",
+]
 
-GRACE_SECONDS = 24 * 3600
-"""How long dropped runs stay in the trash: longer than any reader holds their files open."""
+FOLDERS = ("runs", "staging", "trash")
+"""Folders of a warehouse that runs are moved between."""
 
 
 def seal(folder: Path, run: str, row: Mapping[str, Any], keys: Sequence[Key] | None) -> Manifest:
@@ -61,7 +77,7 @@ def seal(folder: Path, run: str, row: Mapping[str, Any], keys: Sequence[Key] | N
     if not files:
         raise StoreError(f"run {run} has no files: write a table before the commit")
     full = _row(run, row, files, datetime.now(UTC).replace(tzinfo=None))
-    found = merge_keys(_keys(folder, files)) if keys is None else tuple(keys)
+    found = merge_keys(keys_of(folder, files)) if keys is None else tuple(keys)
     return _finish(folder, full, found, files)
 
 
@@ -112,7 +128,11 @@ def exchange(
 ) -> None:
     """Move runs out and runs in, and make the catalogue anew; the caller holds the lock."""
     plan = {"enter": list(enter), "leave": sorted(leave), "catalog": catalog}
-    write_text(root / "journal.json", json.dumps(plan))
+    if catalog:
+        refuse_full_disk(root)
+    with disk_errors(root / "journal.json"):
+        write_text(root / "journal.json", json.dumps(plan))
+        flush(root)
     finish_exchange(root)
 
 
@@ -122,44 +142,59 @@ def finish_exchange(root: Path) -> None:
     Raises:
         StoreError: the journal is damaged.
     """
-    journal = root / "journal.json"
-    if not journal.exists():
+    for name in FOLDERS:
+        (root / name).mkdir(exist_ok=True)
+    plan = _plan(root)
+    if plan is None:
         return
-    try:
-        plan = json.loads(journal.read_text(encoding="utf-8"))
-        plan = {key: plan[key] for key in ("enter", "leave", "catalog")}
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(f"{journal} is damaged ({error}): `neuronmap verify --repair`") from error
-    staged = {run: root / "staging" / f"run={encode(run)}" for run in plan["enter"]}
-    for run in plan["leave"]:
-        inside = root / "runs" / f"run={encode(run)}"
-        # A run that takes its own place has done so once it is no longer staged.
-        if inside.exists() and (run not in staged or staged[run].exists()):
-            move(inside, root / "trash" / f"{time.time_ns()}-{inside.name}")
-    for path in staged.values():
-        if path.exists():
-            move(path, root / "runs" / path.name)
+    enter, leave = _left_to_do(root, plan)
+    if plan["catalog"]:
+        keep_labels(root, enter, leave)
+    for path in leave:
+        path.rename(stamped(root / "trash", path.name))
+    for path in enter:
+        path.rename(root / "runs" / path.name)
+    for name in FOLDERS:
+        flush(root / name)
     if plan["catalog"]:
         write_catalog(root)
-    journal.unlink()
+    flush(root)
+    (root / "journal.json").unlink()
+    flush(root)
 
 
-def sweep(root: Path, grace_seconds: float = GRACE_SECONDS) -> None:
-    """Delete old trash, and what killed processes left: cut files, the state of committed runs.
+def is_half_done(root: Path) -> bool:
+    """Whether some of the runs that a journal names were moved and others not.
 
-    The caller holds the lock, under which alone files beside the runs are written.
+    Raises:
+        StoreError: the journal is damaged.
     """
-    for folder in (root, root / "runs" / EMPTY_RUN):
-        for part in folder.glob(f"*{SUFFIX}" if folder == root else f"**/*{SUFFIX}"):
-            part.unlink()
-    for path in (root / "trash").iterdir():
-        if time.time_ns() - int(path.name.split("-")[0]) >= grace_seconds * 1e9:
-            shutil.rmtree(path)
-    for state in (root / "staging").glob("state=*"):
-        name = state.name.replace("state=", "run=", 1)
-        if (root / "runs" / name).exists() and not (root / "staging" / name).exists():
-            with suppress(StoreError), Lock(state / "lock", name):
-                shutil.rmtree(state)
+    plan = _plan(root)
+    if plan is None:
+        return False
+    left = sum(map(len, _left_to_do(root, plan)))
+    return 0 < left < len(plan["enter"]) + len(plan["leave"])
+
+
+def _plan(root: Path) -> dict[str, Any] | None:
+    journal = root / "journal.json"
+    try:
+        plan = json.loads(journal.read_text(encoding="utf-8"))
+        return {key: plan[key] for key in ("enter", "leave", "catalog")}
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{journal} is damaged ({error}): `neuronmap verify --repair`") from error
+
+
+def _left_to_do(root: Path, plan: Mapping[str, Any]) -> tuple[list[Path], list[Path]]:
+    """Return the folders that are to enter, and those that are to leave."""
+    staged = {run: root / "staging" / f"run={encode(run)}" for run in plan["enter"]}
+    inside = {run: root / "runs" / f"run={encode(run)}" for run in plan["leave"]}
+    enter = [path for path in staged.values() if path.exists()]
+    # A run that takes its own place has done so once it is no longer staged.
+    leave = [p for run, p in inside.items() if p.exists() and staged.get(run, p).exists()]
+    return enter, leave
 
 
 def _row(
@@ -188,16 +223,16 @@ def _entries(folder: Path, base: Path | None = None) -> Iterator[FileEntry]:
         yield FileEntry(name, name.split("/")[0], rows, path.stat().st_size, sha256(path))
 
 
-def _keys(folder: Path, files: Sequence[FileEntry]) -> Iterator[Key]:
+def keys_of(folder: Path, files: Sequence[FileEntry]) -> Iterator[Key]:
     """Read which names the rows take."""
     for entry in files:
         names = key_columns(entry.table)
-        for row in _distinct(pq.ParquetFile(folder / entry.path), list(names)):
+        for row in distinct(pq.ParquetFile(folder / entry.path), list(names)):
             layers = () if (layer := row.pop("layer", None)) is None else (layer,)
             yield Key(entry.table, **row, layers=layers)
 
 
-def _distinct(source: pq.ParquetFile, names: list[str]) -> Iterator[dict[str, Any]]:
+def distinct(source: pq.ParquetFile, names: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the combinations of values of columns; often the footer alone tells them."""
     places = {source.schema.column(i).path: i for i in range(len(source.schema))}
     for number in range(source.num_row_groups):

@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["SUFFIX", "flush", "flush_tree", "move", "sha256", "whole", "write_text"]
+from neuronmap_sql.errors import StoreError
+
+__all__ = [
+    "SUFFIX",
+    "disk_errors",
+    "flush",
+    "flush_tree",
+    "keep_copy",
+    "move",
+    "sha256",
+    "stamped",
+    "whole",
+    "write_text",
+]
 
 SUFFIX = ".part"
 """Ending of files that are still being written; no glob of the warehouse matches it."""
+
+_FULL = "free some space (what lies in the warehouse's trash/ and damaged/ may be deleted)"
+_FIXED = "make the folder writable for you"
+_GONE = "it was moved or deleted under the work: bring it back"
+_WAYS_OUT = {
+    errno.ENOSPC: _FULL, errno.EDQUOT: _FULL,
+    errno.EROFS: _FIXED, errno.EACCES: _FIXED, errno.EPERM: _FIXED,
+    errno.ENOENT: _GONE, errno.ENOTDIR: _GONE, errno.ESTALE: _GONE,
+    errno.EIO: "the disk fails: look after it",
+}  # fmt: skip
+
+
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turn trouble with the disk into StoreError, which names the path and the way out.
+
+    Args:
+        place: the path to name where the system's error names none.
+    """
+    try:
+        yield
+    except OSError as error:
+        path, code = error.filename or place, error.errno
+        what = os.strerror(code) if code else str(error)
+        way = _WAYS_OUT.get(code or 0, "mend that")
+        raise StoreError(f"{path}: {what}: {way}, and give the same command again") from error
 
 
 def flush(path: Path) -> None:
@@ -37,6 +79,26 @@ def move(source: Path, target: Path) -> None:
     flush(target.parent)
     if source.parent != target.parent:
         flush(source.parent)
+
+
+def stamped(folder: Path, name: str) -> Path:
+    """Return a path that is free in a folder: the time, then the name."""
+    stamp = time.time_ns()
+    while os.path.lexists(target := folder / f"{stamp}-{name}"):
+        stamp += 1  # the clock stands still, or went back
+    return target
+
+
+def keep_copy(path: Path, folder: Path) -> Path:
+    """Give a file a second name in a folder, before it is made anew; return that name."""
+    folder.mkdir(exist_ok=True)
+    target = stamped(folder, path.name)
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except OSError:  # a file system without links
+        shutil.copy2(path, target, follow_symlinks=False)
+    flush(folder)
+    return target
 
 
 @contextmanager

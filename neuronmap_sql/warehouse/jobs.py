@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from neuronmap_sql.warehouse.lock import read_owner
+from neuronmap_sql.warehouse.lock import Owner, read_owner
 from neuronmap_sql.warehouse.names import decode
 
 __all__ = ["STALLED_SECONDS", "Job", "jobs", "log_lines"]
@@ -47,7 +47,7 @@ def jobs(root: Path) -> list[Job]:
 
 def _job(folder: Path) -> Job:
     owner, said = read_owner(folder / "lock"), _heartbeat(folder)
-    silent = time.time() - said.get("time", float("nan"))
+    silent = _silence(owner, said)
     state: Literal["running", "stalled", "interrupted"] = "running"
     if owner is None or owner.gone:
         state = "interrupted"
@@ -63,6 +63,19 @@ def _job(folder: Path) -> Job:
         seconds=round(silent, 1),
         process=str(owner or ""),
     )
+
+
+def _silence(owner: Owner | None, said: dict[str, Any]) -> float:
+    """Return the seconds since a job's last word; NaN if it said nothing yet.
+
+    While its process lives on this machine, both have the clock that no one can set.
+    """
+    alive = owner is not None and owner.here and not owner.gone
+    try:
+        now, then = (time.monotonic(), "monotonic") if alive else (time.time(), "time")
+        return max(now - float(said.get(then, "nan")), 0.0)  # NaN, being first, stays
+    except (TypeError, ValueError):
+        return float("nan")
 
 
 def _heartbeat(folder: Path) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from neuronmap_sql.errors import UsageError
+from neuronmap_sql.errors import StoreError, UsageError
 from neuronmap_sql.warehouse.manifest import Key, Manifest, overlap
 
-__all__ = ["descendants", "leaving"]
+__all__ = ["descendants", "leaving", "refuse_orphan"]
 
 
 def descendants(manifests: Mapping[str, Manifest], runs: set[str]) -> tuple[str, ...]:
@@ -60,3 +60,10 @@ def leaving(
             " model.name or data.name to keep both"
         )
     return tuple(sorted({*hits, *children}))
+
+
+def refuse_orphan(manifest: Manifest, runs: set[str]) -> None:
+    """Raise StoreError if a run was computed from one that is not among `runs`."""
+    for parent in manifest.parents:
+        if parent not in runs:
+            raise StoreError(f"run {parent}, which {manifest.run} needs, is gone: ingest again")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,14 +17,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neuronmap_sql.errors import UsageError
-from neuronmap_sql.warehouse.files import SUFFIX, flush_tree, whole, write_text
+from neuronmap_sql.errors import StoreError, UsageError
+from neuronmap_sql.warehouse.files import SUFFIX, disk_errors, flush_tree, whole, write_text
 from neuronmap_sql.warehouse.lock import Lock
 from neuronmap_sql.warehouse.manifest import Key
 from neuronmap_sql.warehouse.names import encode
 from neuronmap_sql.warehouse.parquet import conform, parquet_options, write_parquet
 from neuronmap_sql.warehouse.schema import PARTITIONED, arrow_schema
+from neuronmap_sql.warehouse.staged_files import StagedFiles
 
+_log = logging.getLogger(__name__)
 _BEAT_SECONDS = 1.0
 
 __all__ = ["Enter", "Partition", "Staging", "run_id"]
@@ -71,7 +74,8 @@ class Staging:
 
     Layout: `staging/run=<id>/` is the later run; `staging/state=<id>/` beside it holds what
     only the work needs (reducer states, marks of finished shards) and goes when the run is
-    committed. Both stay after an interruption, so that the work can go on.
+    committed. Both stay after an interruption, so that the work can go on; where files of the run
+    are gone by then, it starts anew.
     """
 
     def __init__(self, root: Path, run: str, enter: Enter) -> None:
@@ -79,10 +83,18 @@ class Staging:
         self.folder = root / "staging" / f"run={encode(run, 'run')}"
         self._state = root / "staging" / f"state={encode(run, 'run')}"
         self._enter = enter
-        self._state.mkdir(parents=True, exist_ok=True)
+        self._files = StagedFiles(self.folder, self._state / "files.txt")
         self._lock = Lock(self._state / "lock", f"the unfinished run {run}").acquire()
-        self.folder.mkdir(exist_ok=True)
-        self._beaten = 0.0
+        try:
+            with disk_errors(self.folder):
+                self.folder.mkdir(exist_ok=True)
+                if lost := self._files.missing():
+                    _log.warning("%s is gone: the run starts anew", lost)
+                    self.reset()
+        except StoreError:
+            self.close()
+            raise
+        self._beaten = float("-inf")
 
     def __enter__(self) -> Staging:
         return self
@@ -104,13 +116,16 @@ class Staging:
 
         Raises:
             UsageError: a partitioned table without a partition, or the other way round.
+            StoreError: the folder cannot be made, or what was staged is gone.
         """
         arrow_schema(table)
         if (partition is not None) != (table in PARTITIONED):
             need = "needs" if table in PARTITIONED else "takes no"
             raise UsageError(f"table {table} {need} a partition (model, dataset, site, layer)")
+        self.refuse_if_gone()
         folder = self.folder / table / (partition.path if partition else "")
-        folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{encode(shard, 'shard')}.parquet"
 
     def write(
@@ -126,10 +141,14 @@ class Staging:
             shard: name of the file.
 
         Raises:
-            StoreError: rows do not fit the table, or hold NULL, NaN or infinities unduly.
+            StoreError: rows do not fit the table, or hold NULL, NaN or infinities unduly; or the
+                disk is full or read-only, or what was staged is gone.
         """
         path = self.path(table, partition, shard)
-        write_parquet(path, conform(table, _with_keys(rows, partition), self.run))
+        fitting = conform(table, _with_keys(rows, partition), self.run)
+        with disk_errors(path):
+            write_parquet(path, fitting)
+            self._files.add(path)
 
     @contextmanager
     def writer(
@@ -139,28 +158,40 @@ class Staging:
 
         The caller casts to `arrow_schema(table)` and fills in all columns, `run` too.
         """
-        with whole(self.path(table, partition, shard)) as part:  # noqa: SIM117
-            with pq.ParquetWriter(part, arrow_schema(table), **parquet_options(table)) as writer:
-                yield writer
+        path = self.path(table, partition, shard)
+        with disk_errors(path):
+            with whole(path) as part:  # noqa: SIM117
+                with pq.ParquetWriter(part, arrow_schema(table), **parquet_options(table)) as made:
+                    yield made
+            self._files.add(path)
 
     def state(self, name: str) -> Path:
         """Return the path of a file that the work needs to resume and readers never see."""
         return self._state / f"state-{encode(name, 'state')}"
 
     def beat(self, what: str, done: int, total: int, unit: str) -> None:
-        """Leave word of how far the work is, at most once a second: see `jobs.jobs`."""
-        if time.monotonic() - self._beaten < _BEAT_SECONDS:
+        """Leave word of how far the work is, at most once a second: see `jobs.jobs`.
+
+        Raises:
+            StoreError: what was staged is gone, so that going on would be in vain.
+        """
+        now = time.monotonic()
+        if now - self._beaten < _BEAT_SECONDS:
             return
-        self._beaten = time.monotonic()
-        found = {"what": what, "done": done, "total": total, "unit": unit, "time": time.time()}
+        self._beaten = now
+        self.refuse_if_gone()
+        found = {"what": what, "done": done, "total": total, "unit": unit}
+        found |= {"time": time.time(), "monotonic": now}
         part = self._state / f"heartbeat.json{SUFFIX}"
-        part.write_text(json.dumps(found), encoding="utf-8")
-        part.replace(self._state / "heartbeat.json")  # not flushed: it is of this moment only
+        with suppress(OSError):  # a word that cannot be left is no reason to stop
+            part.write_text(json.dumps(found), encoding="utf-8")
+            part.replace(self._state / "heartbeat.json")  # not flushed: it is of this moment only
 
     def finish(self, name: str) -> None:
         """Record that a part of the work is done, once all that is staged is on the disk."""
-        flush_tree(self.folder)
-        write_text(self._state / f"done-{encode(name, 'mark')}", "")
+        with disk_errors(self.folder):
+            flush_tree(self.folder)
+            write_text(self._state / f"done-{encode(name, 'mark')}", "")
 
     def finished(self, name: str) -> bool:
         """Whether `finish(name)` was reached, now or before an interruption."""
@@ -168,11 +199,29 @@ class Staging:
 
     def reset(self) -> None:
         """Forget all that is staged: the work starts anew."""
-        shutil.rmtree(self.folder)
-        self.folder.mkdir()
-        for path in self._state.iterdir():
-            if path.name != "lock":
-                path.unlink()
+        with disk_errors(self.folder):
+            shutil.rmtree(self.folder)
+            self.folder.mkdir()
+            for path in self._state.iterdir():
+                if path.name != "lock":
+                    path.unlink()
+
+    def refuse_if_gone(self, *, files: bool = False) -> None:
+        """Make sure that what was staged is still there, and still ours.
+
+        Args:
+            files: look for every file that was written, not only for the folders.
+
+        Raises:
+            StoreError: somebody deleted it: a run without it would lack rows.
+        """
+        gone = None if self._lock.held and self.folder.is_dir() else self.folder
+        gone = gone or (self._files.missing() if files else None)
+        if gone:
+            raise StoreError(
+                f"{gone} was deleted while the run was in progress: give the same command again,"
+                " and the run starts anew"
+            )
 
     def discard(self) -> None:
         """Delete all that is staged, and let the run go."""
@@ -202,7 +251,8 @@ class Staging:
 
         Raises:
             UsageError: another run holds one of the names, and `replace` is false.
-            StoreError: a file is damaged, a parent is missing, or the warehouse is busy.
+            StoreError: a file is damaged or gone, a parent is missing, the warehouse is busy, or
+                the disk is full or read-only.
         """
         self._enter([(self, row, keys)], replace=replace, with_children=with_children)
         return self.run

@@ -12,26 +12,25 @@ WAREHOUSE/
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from neuronmap_sql.errors import StoreError, UnknownNameError, UsageError
 from neuronmap_sql.warehouse.catalog import CATALOG_FILES, is_current
-from neuronmap_sql.warehouse.commit import exchange, finish_exchange, reseal, seal, sweep
-from neuronmap_sql.warehouse.files import SUFFIX
+from neuronmap_sql.warehouse.commit import FOLDERS, exchange, reseal, seal
+from neuronmap_sql.warehouse.files import SUFFIX, disk_errors
 from neuronmap_sql.warehouse.labels import refuse_clashes
-from neuronmap_sql.warehouse.lineage import descendants, leaving
-from neuronmap_sql.warehouse.lock import Lock
+from neuronmap_sql.warehouse.left_labels import labels_change
+from neuronmap_sql.warehouse.lineage import descendants, leaving, refuse_orphan
 from neuronmap_sql.warehouse.manifest import Key, Manifest, read_manifest
+from neuronmap_sql.warehouse.mend import locked, mend
 from neuronmap_sql.warehouse.names import decode, encode
 from neuronmap_sql.warehouse.schema import FORMAT
 from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.views import EMPTY_RUN
 
 __all__ = ["Store"]
-
-_FOLDERS = ("runs", "staging", "trash")
-_WAIT_SECONDS = 60.0
 
 
 class Store:
@@ -51,16 +50,14 @@ class Store:
         place = Path(root).absolute()
         if "?" in str(place):  # DuckDB takes what follows as parameters of the database
             raise UsageError(f"{place}: the path of a warehouse cannot have a '?'")
-        ours = {*_FOLDERS, *CATALOG_FILES, "lock", "journal.json", "logs", "damaged"}
+        ours = {*FOLDERS, *CATALOG_FILES, "lock", "journal.json", "logs", "damaged"}
         if not _is_warehouse(place) and place.exists():
-            names = {path.name for path in place.iterdir() if path.suffix != SUFFIX}
+            names = {path.name for path in place.iterdir() if SUFFIX not in path.suffixes}
             if names - ours:
                 raise UsageError(f"{place} is not a warehouse and not empty: choose a new folder")
-        try:
-            for name in _FOLDERS:
+        with disk_errors(place):
+            for name in FOLDERS:
                 (place / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make a warehouse at {place}: {error.strerror}") from error
         store = cls(place)
         if not is_current(place):
             store.refresh()
@@ -70,16 +67,18 @@ class Store:
     def open(cls, root: str | Path) -> Store:
         """Open a warehouse.
 
+        What a killed process left half done is finished first. Where a living one is at it, or
+        the disk does not let us, what is there can still be read.
+
         Raises:
-            StoreError: the folder is not a warehouse, or one that a later version wrote.
+            StoreError: the folder is not a warehouse, or one that a later version wrote; or runs
+                are half moved and it cannot be written.
         """
         place = Path(root).absolute()
         if not _is_warehouse(place):
             raise StoreError(f"{place} is not a warehouse: make one with `neuronmap init {root}`")
-        store = cls(place)
-        if (place / "journal.json").exists() or not is_current(place):
-            store.refresh()
-        return store
+        mend(place)
+        return cls(place)
 
     def run_ids(self) -> tuple[str, ...]:
         """Return the ids of the committed runs, sorted."""
@@ -87,7 +86,8 @@ class Store:
 
     def unfinished(self) -> tuple[str, ...]:
         """Return the ids of the runs in progress or interrupted, sorted."""
-        return _ids(self.root / "staging")
+        begun = _ids(self.root / "staging", "state=")  # what is left where its rows were deleted
+        return tuple(sorted({*_ids(self.root / "staging"), *(r for r in begun if not self.has(r))}))
 
     def has(self, run: str) -> bool:
         """Whether a run is committed."""
@@ -100,13 +100,21 @@ class Store:
             UnknownNameError: no such run.
             StoreError: its manifest is damaged.
         """
-        if not self.has(run):
-            raise UnknownNameError.of("run", run, self.run_ids(), "`neuronmap runs` lists them")
-        return read_manifest(self.root / "runs" / f"run={encode(run)}")
+        folder = self.root / "runs" / f"run={encode(run)}"
+        try:
+            return read_manifest(folder)
+        except StoreError:
+            if self.has(run):
+                return read_manifest(folder)  # it may have left, and come back
+        raise UnknownNameError.of("run", run, self.run_ids(), "`neuronmap runs` lists them")
 
     def manifests(self) -> dict[str, Manifest]:
         """Return the manifests of all committed runs by id."""
-        return {run: self.manifest(run) for run in self.run_ids()}
+        found = {}
+        for run in self.run_ids():
+            with suppress(UnknownNameError):  # it left meanwhile
+                found[run] = self.manifest(run)
+        return found
 
     def children(self, run: str) -> tuple[str, ...]:
         """Return the runs computed from a run, from those, and so on, sorted."""
@@ -158,25 +166,22 @@ class Store:
 
         Raises:
             UsageError: a run would have to leave that may not.
-            StoreError: a file is damaged, a parent is missing, or the warehouse is busy.
+            StoreError: a file is damaged or gone, a parent is missing, the warehouse is busy, or
+                the disk is full or read-only.
         """
-        sealed = [
-            seal(staging.folder, staging.run, row, keys)
-            for staging, row, keys in staged
-            if not self.has(staging.run)
-        ]
+        sealed = [_sealed(*each) for each in staged if not self.has(each[0].run)]
         folders = {staging.run: staging.folder for staging, _, _ in staged}
-        with self._locked():
+        with locked(self.root):
             present = self.manifests()
             fresh = {found.run: found for found in sealed if found.run not in present}
             keys = {run: found.keys for run, found in fresh.items()}
             leave = leaving(present, keys, replace=replace, with_children=with_children)
             stay = {run: found for run, found in present.items() if run not in leave}
             for run, found in fresh.items():
-                _refuse_orphan(found, {*stay, *fresh})
+                refuse_orphan(found, {*stay, *fresh})
                 refuse_clashes((folders[run], found), self.root, list(stay.values()))
             if fresh:
-                changed = _labels_change([*fresh.values(), *(present[run] for run in leave)])
+                changed = labels_change([*fresh.values(), *(present[run] for run in leave)])
                 exchange(self.root, tuple(fresh), leave, catalog=changed)
         for staging, _, _ in staged:
             staging.discard()
@@ -201,7 +206,7 @@ class Store:
                 staging.discard()
             return (run,)
         self.manifest(run)
-        with self._locked():
+        with locked(self.root):
             children = self.children(run)
             if children and not with_children:
                 names = ", ".join(children)
@@ -209,7 +214,7 @@ class Store:
                     f"runs were computed from {run}: {names}; drop them too with --with-children"
                 )
             leave = (run, *children)
-            exchange(self.root, (), leave, catalog=_labels_change(map(self.manifest, leave)))
+            exchange(self.root, (), leave, catalog=labels_change(map(self.manifest, leave)))
         return (run, *children)
 
     def migrate(self) -> tuple[str, ...]:
@@ -224,7 +229,7 @@ class Store:
             StoreError: a run is damaged.
         """
         old = tuple(run for run, found in self.manifests().items() if found.format < FORMAT)
-        with self._locked():
+        with locked(self.root):
             for run in old:
                 reseal(self.root, run)
                 exchange(self.root, (run,), (run,))
@@ -232,47 +237,24 @@ class Store:
 
     def refresh(self) -> None:
         """Finish what a killed process left half done, and rebuild `warehouse.duckdb`."""
-        with self._locked():
+        with locked(self.root):
             exchange(self.root, (), (), catalog=True)
 
-    def _locked(self) -> _Locked:
-        return _Locked(self.root)
 
-
-class _Locked(Lock):
-    """The lock under which runs enter and leave; taking it finishes interrupted work."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root / "lock", f"the warehouse {root}", _WAIT_SECONDS)
-        self.root = root
-
-    def acquire(self) -> Lock:
-        """Take the lock, finish what the journal asks for, and empty old trash."""
-        super().acquire()
-        try:
-            finish_exchange(self.root)
-            sweep(self.root)
-        except BaseException:
-            self.release()
-            raise
-        return self
-
-
-def _refuse_orphan(manifest: Manifest, runs: set[str]) -> None:
-    for parent in manifest.parents:
-        if parent not in runs:
-            raise StoreError(f"run {parent}, which {manifest.run} needs, is gone: ingest again")
-
-
-def _labels_change(manifests: Iterable[Manifest]) -> bool:
-    """Whether columns come or go: only `docs` has such, its labels."""
-    return any(entry.table == "docs" for manifest in manifests for entry in manifest.files)
+def _sealed(staging: Staging, row: Mapping[str, Any], keys: Sequence[Key] | None) -> Manifest:
+    staging.refuse_if_gone(files=True)
+    with disk_errors(staging.folder):
+        return seal(staging.folder, staging.run, row, keys)
 
 
 def _is_warehouse(root: Path) -> bool:
     return (root / "runs").is_dir() and (root / "init.sql").is_file()
 
 
-def _ids(folder: Path) -> tuple[str, ...]:
-    names = (path.name for path in folder.glob("run=*") if path.name != EMPTY_RUN)
-    return tuple(sorted(decode(name.removeprefix("run=")) for name in names))
+def _ids(folder: Path, prefix: str = "run=") -> tuple[str, ...]:
+    names = (path.name for path in folder.glob(f"{prefix}*") if path.name != EMPTY_RUN)
+    found = []
+    for name in names:
+        with suppress(UnicodeDecodeError):  # `neuronmap verify` finds what has no such name
+            found.append(decode(name.removeprefix(prefix)))
+    return tuple(sorted(found))

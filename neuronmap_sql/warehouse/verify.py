@@ -6,57 +6,36 @@ its own; `catalog.json` does the same for the files beside the runs. Nothing is 
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
-
-import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from neuronmap_sql.errors import NeuronMapError, StoreError
-from neuronmap_sql.warehouse.catalog import CATALOG_FILES, damaged
-from neuronmap_sql.warehouse.commit import finish_exchange, sweep
-from neuronmap_sql.warehouse.files import move, sha256
-from neuronmap_sql.warehouse.lock import Lock
-from neuronmap_sql.warehouse.manifest import (
-    NAME,
-    FileEntry,
-    Manifest,
-    check_seal,
-    overlap,
-    read_manifest,
-)
-from neuronmap_sql.warehouse.names import decode, encode, glob_escape
-from neuronmap_sql.warehouse.schema import FORMAT, arrow_schema, row_key, table_names
+from neuronmap_sql.warehouse.catalog import CATALOG_FILES, damaged, renew_empty_file
+from neuronmap_sql.warehouse.check_run import Problem, check_run
+from neuronmap_sql.warehouse.commit import finish_exchange
+from neuronmap_sql.warehouse.files import disk_errors, keep_copy, move, stamped
+from neuronmap_sql.warehouse.left_labels import LEFT_LABELS
+from neuronmap_sql.warehouse.manifest import Manifest, overlap, read_manifest
+from neuronmap_sql.warehouse.mend import warehouse_lock
+from neuronmap_sql.warehouse.names import encode
 from neuronmap_sql.warehouse.store import Store
-from neuronmap_sql.warehouse.views import EMPTY_RUN, quote_literal
+from neuronmap_sql.warehouse.trash import is_trash, sweep
+from neuronmap_sql.warehouse.views import EMPTY_RUN
 
 __all__ = ["Problem", "repair", "verify"]
 
 _FOLDERS = ("runs", "staging", "trash", "damaged", "logs", "plots")
-_REST = frozenset({*CATALOG_FILES, *_FOLDERS, "lock"})
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is not as it should be."""
-
-    path: str
-    """Where, within the warehouse."""
-    what: str
-    """What is wrong."""
-    cure: Literal["move", "rebuild", "ingest", "migrate", "drop"]
-    """How it goes away: `repair` moves the path aside (move) or makes it anew (rebuild); the
-    others are for the user: ingest again, `neuronmap migrate`, drop one of two runs."""
+_REST = frozenset({*CATALOG_FILES, *_FOLDERS, "lock", "journal.json"})
+_NO_RUNS = frozenset({EMPTY_RUN, LEFT_LABELS.parts[0]})
 
 
 def verify(store: Store, progress: Callable[[int], None] = lambda _: None) -> list[Problem]:
     """Check the catalogue, and every run: manifest, files, checksums, rows, schemas, keys, parents.
 
-    Readers and ingests may go on meanwhile: a run that goes away is not looked at further.
+    Readers and ingests may go on meanwhile: a run that goes away is not looked at further. What
+    cannot be written can be verified too.
 
     Args:
         store: the warehouse.
@@ -65,36 +44,52 @@ def verify(store: Store, progress: Callable[[int], None] = lambda _: None) -> li
     Returns:
         What is wrong, sorted by path; empty if all is well.
     """
-    found = [*_beside(store.root), *_staging(store.root)]
+    root = store.root
+    found = [*_beside(root), *_staging(root)]
     sound: dict[str, Manifest] = {}
-    for folder in sorted((store.root / "runs").iterdir()):
-        if folder.name != EMPTY_RUN:
-            wrong = list(_run(store.root, folder, progress))
-            if not folder.exists():
-                continue
-            found += wrong
-            if not any(problem.cure == "move" for problem in wrong) and folder.is_dir():
-                sound[decode(folder.name.removeprefix("run="))] = read_manifest(folder)
-    found += [*_parents(sound), *_names(sound), *_doubles(store.root, sound)]
-    return sorted(found, key=lambda problem: (problem.path, problem.what))
+    damaged_runs = set()
+    for folder in sorted((root / "runs").iterdir()):
+        if folder.name in _NO_RUNS:
+            continue
+        wrong = list(check_run(root, folder, progress))
+        found += wrong
+        if any(problem.cure == "move" for problem in wrong):
+            damaged_runs |= {folder.name} if folder.exists() else set()
+        else:
+            with suppress(NeuronMapError):  # it left meanwhile
+                manifest = read_manifest(folder)
+                sound[manifest.run] = manifest
+    found += [*_parents(root, sound, damaged_runs), *_names(sound)]
+    still = (problem for problem in found if _applies(root, problem))
+    return sorted(still, key=lambda problem: (problem.path, problem.what))
 
 
 def repair(store: Store, problems: Iterable[Problem]) -> list[Path]:
-    """Move what is damaged into `damaged/`, and make the catalogue anew.
+    """Move what is damaged into `damaged/`, and make the catalogue anew; copies of it are kept.
 
     Returns:
-        Where things are now.
+        What is in `damaged/` that was not there.
+
+    Raises:
+        StoreError: the warehouse is busy or cannot be written.
     """
-    aside, moved = store.root / "damaged", []
-    with Lock(store.root / "lock", f"the warehouse {store.root}", 60.0):
-        for path in _outermost(p.path for p in problems if p.cure == "move"):
-            if (store.root / path).exists():
-                aside.mkdir(exist_ok=True)
-                target = aside / f"{time.time_ns()}-{Path(path).name}"
-                move(store.root / path, target)
-                moved.append(target)
+    found, aside = list(problems), store.root / "damaged"
+    with warehouse_lock(store.root), disk_errors(aside):
+        aside.mkdir(exist_ok=True)
+        before = set(aside.iterdir())
+        for path in _outermost(problem.path for problem in found if problem.cure == "move"):
+            with suppress(FileNotFoundError):  # it left meanwhile
+                move(store.root / path, stamped(aside, Path(path).name))
+        rebuilt = {problem.path for problem in found if problem.cure == "rebuild"}
+        if "catalog.json" in rebuilt:  # the checksums of the others are in it
+            rebuilt |= set(CATALOG_FILES)
+        for made in (store.root / path for path in sorted(rebuilt)):
+            if made.name in CATALOG_FILES and made.exists():
+                keep_copy(made, aside)
+            elif made.is_file() and made.is_relative_to(store.root / "runs"):
+                renew_empty_file(store.root, made)
     store.refresh()
-    return moved
+    return sorted(set(aside.iterdir()) - before)
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:
@@ -105,24 +100,51 @@ def _outermost(paths: Iterable[str]) -> list[str]:
     return chosen
 
 
+@contextmanager
+def _locked(root: Path) -> Iterator[bool]:
+    """Hold the lock under which the files beside the runs change; false where nobody can write."""
+    lock = warehouse_lock(root)
+    try:
+        lock.acquire()
+    except StoreError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+    try:
+        yield lock.held
+    finally:
+        lock.release()
+
+
 def _beside(root: Path) -> Iterator[Problem]:
     """Check what lies beside the runs, under the lock: the catalogue changes with them."""
-    with Lock(root / "lock", f"the warehouse {root}", 60.0):
-        try:
-            finish_exchange(root)
-            sweep(root)
-        except StoreError:
-            yield Problem("journal.json", "is damaged", "move")
+    with _locked(root) as writable:
+        if writable:
+            yield from _journal(root)
         for path in damaged(root):
             yield Problem(_name(root, path), "is damaged or missing", "rebuild")
         for path in sorted(root.iterdir()):
-            if path.name not in _REST | {"journal.json"}:
+            if path.name not in _REST:
                 yield Problem(path.name, "does not belong here", "move")
+        for path in sorted((root / "trash").glob("*")):
+            if not is_trash(path):
+                yield Problem(f"trash/{path.name}", "does not belong here", "move")
+
+
+def _journal(root: Path) -> Iterator[Problem]:
+    try:
+        with disk_errors(root):
+            finish_exchange(root)
+            sweep(root)
+    except StoreError as error:
+        if isinstance(error.__cause__, ValueError | TypeError | KeyError):
+            yield Problem("journal.json", "is damaged", "move")
+        else:
+            yield Problem("journal.json", f"cannot be finished: {error}", "rebuild")
 
 
 def _staging(root: Path) -> Iterator[Problem]:
     """Check that each unfinished run has its state: a resume needs both."""
-    names = {path.name for path in (root / "staging").iterdir()}
+    names = {path.name for path in (root / "staging").glob("*")}
     for name in sorted(names):
         kind, _, run = name.partition("=")
         if kind not in {"run", "state"} or not run:
@@ -131,68 +153,13 @@ def _staging(root: Path) -> Iterator[Problem]:
             yield Problem(f"staging/{name}", "lacks the state that a resume needs", "move")
 
 
-def _run(root: Path, folder: Path, progress: Callable[[int], None]) -> Iterator[Problem]:
-    """Check one run's folder by itself."""
-    where = _name(root, folder)
-    if not folder.name.startswith("run=") or not folder.is_dir():
-        yield Problem(where, "does not belong here", "move")
-        return
-    try:
-        manifest = read_manifest(folder)
-        if manifest.format == FORMAT:
-            check_seal(folder)
-        else:
-            yield Problem(where, f"has the older format {manifest.format}", "migrate")
-    except NeuronMapError as error:
-        yield Problem(where, str(error).removeprefix(f"{folder}/"), "move")
-        return
-    if f"run={encode(manifest.run)}" != folder.name:
-        yield Problem(where, f"has the manifest of run {manifest.run}", "move")
-    known = {entry.path for entry in manifest.files}
-    for path in sorted(p for p in folder.rglob("*") if not p.is_dir()):
-        if (name := path.relative_to(folder).as_posix()) not in known | {NAME}:
-            yield Problem(f"{where}/{name}", "does not belong to the run", "move")
-    for entry in manifest.files:
-        if what := _file(folder / entry.path, entry, manifest.run):
-            yield Problem(where, f"{entry.path} {what}", "move")
-        progress(entry.bytes)
-
-
-def _file(path: Path, entry: FileEntry, run: str) -> str:
-    """Return what is wrong with a file of a run; empty if nothing is."""
-    if not path.is_file():
-        return "is missing"
-    if (size := path.stat().st_size) != entry.bytes:
-        return f"has {size:,} bytes instead of {entry.bytes:,}"
-    if sha256(path) != entry.sha256:
-        return "has another checksum than when it was written"
-    try:
-        source = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        return f"is no Parquet file: {error}"
-    with source:
-        if source.metadata.num_rows != entry.rows:
-            return f"has {source.metadata.num_rows:,} rows instead of {entry.rows:,}"
-        return _columns(source.schema_arrow, entry.table)
-
-
-def _columns(schema: pa.Schema, table: str) -> str:
-    if table not in table_names():
-        return f"belongs to no table of this version: {table}"
-    wanted = arrow_schema(table)
-    for field in wanted:
-        place = schema.get_field_index(field.name)
-        if place < 0:
-            return f"lacks the column {field.name}"
-        if schema.field(place).type != field.type:
-            return f"has {schema.field(place).type} in the column {field.name}, not {field.type}"
-    return ""
-
-
-def _parents(runs: dict[str, Manifest]) -> Iterator[Problem]:
+def _parents(root: Path, runs: dict[str, Manifest], damaged_runs: set[str]) -> Iterator[Problem]:
     for run, manifest in runs.items():
         for parent in sorted(set(manifest.parents) - set(runs)):
-            yield Problem(_place(run), f"was computed from {parent}, which is not here", "ingest")
+            name = f"run={encode(parent)}"
+            if name in damaged_runs or not (root / "runs" / name).exists():  # it may have come
+                what = f"was computed from {parent}, which is not here"
+                yield Problem(_place(run), what, "ingest")
 
 
 def _names(runs: dict[str, Manifest]) -> Iterator[Problem]:
@@ -203,22 +170,9 @@ def _names(runs: dict[str, Manifest]) -> Iterator[Problem]:
                 yield Problem(_place(run), f"holds {key}, as run {other} does", "drop")
 
 
-def _doubles(root: Path, runs: dict[str, Manifest]) -> Iterator[Problem]:
-    """Check that no two rows of a run have one key."""
-    with duckdb.connect() as con:
-        con.execute("SET enable_progress_bar = false")
-        for run, manifest in runs.items():
-            for table in sorted({entry.table for entry in manifest.files}):
-                keys = ", ".join(row_key(table))
-                paths = [root / _place(run) / e.path for e in manifest.files if e.table == table]
-                files = ", ".join(quote_literal(glob_escape(path.as_posix())) for path in paths)
-                rows = con.sql(
-                    f"SELECT {keys} FROM read_parquet([{files}], hive_partitioning = false) "
-                    "GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
-                ).fetchall()
-                for row in rows:
-                    said = ", ".join(f"{k} {v}" for k, v in zip(row_key(table), row, strict=True))
-                    yield Problem(_place(run), f"{table} has two rows with {said}", "move")
+def _applies(root: Path, problem: Problem) -> bool:
+    """Whether the run of a problem is still there."""
+    return problem.cure == "rebuild" or os.path.lexists(root / problem.path)
 
 
 def _place(run: str) -> str:

@@ -27,7 +27,7 @@ from neuronmap_sql.warehouse.store import Store
 from neuronmap_sql.warehouse.verify import verify
 
 MEGABYTES = 64
-FREE = (64, 256, 512, 1536, 2048, 3072)
+FREE = (64, 512, 1536, 3072)
 """Free kB. An ingest takes about 4 MB with its spools."""
 
 

@@ -1,4 +1,4 @@
-"""Ingests in trouble with their disk: the old state, a way out, and the same checksums in the end."""
+"""Ingests in trouble with their disk: the old state, a way out, and in the end the same sums."""
 
 from __future__ import annotations
 

@@ -2,8 +2,11 @@
 
     python tests/ingest/torture.py --trials 100 --seed 0
 
-After each death: readers see exactly the old state, `verify` finds nothing, the same recipe
-finishes the work, and every data file has the checksum of an ingest that nobody disturbed.
+Each step of an ingest that changes the disk is cut short, before and after its calls; half of the
+cuts are power cuts, in which files that were not flushed lose half their bytes. After each death:
+readers see exactly the old state, `verify` finds nothing, the same recipe finishes the work, and
+every data file has the checksum of an ingest that nobody disturbed. With --broken the ingest lacks
+one of the safeguards of a commit, and failures must be found.
 """
 
 from __future__ import annotations
@@ -17,14 +20,18 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "warehouse"))
 
 from demo_recipes import demo_recipe
+from faulty import PowerCut, step_of, watch
+from trouble import take_away
 
 import neuronmap_sql.ingest.pipeline
 from neuronmap_sql.content import folder
@@ -34,26 +41,26 @@ from neuronmap_sql.warehouse.store import Store
 from neuronmap_sql.warehouse.verify import verify
 
 TABLES = ["stats", "top", "samples", "weights", "activations", "firings", "vectors"]
-CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
-"""Functions of `os` that change the disk, or promise that a change will last."""
 
 
 @dataclass(frozen=True)
 class Death:
-    """When an ingest dies: before or after the n-th call of a function of `os`, or at a time."""
+    """When an ingest dies: before or after the n-th call of a step, or at a time."""
 
-    call: str
-    """One of CALLS; empty: at a time."""
+    step: str
+    """A function of this package and the function of `os` that it calls; empty: at a time."""
     number: int = 0
-    """Which call, from 0."""
+    """Which of its calls, from 0."""
     after: bool = False
     """Whether the call has been made."""
+    power: bool = False
+    """Whether the machine dies with it."""
     seconds: float = 0.0
     """The time, from the start."""
 
     def __str__(self) -> str:
-        when = "after" if self.after else "before"
-        return f"{when} {self.call} {self.number}" if self.call else f"at {self.seconds:.3f} s"
+        when = f"{'after' if self.after else 'before'} {self.step} {self.number}"
+        return (when if self.step else f"at {self.seconds:.3f} s") + " (power)" * self.power
 
 
 def recipe(docs: int = 12) -> Recipe:
@@ -70,6 +77,8 @@ def child(work: Callable[[], None]) -> int:
         try:
             work()
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     return pid
@@ -86,44 +95,34 @@ def ingest(root: Path) -> None:
 def counted(root: Path, out: Path) -> None:
     """Ingest, and write how often each function was called, and how long it took."""
     calls: Counter[str] = Counter()
-    for name in CALLS:
-        _wrap(name, lambda name, after: calls.update([] if after else [name]))
+    watch(lambda name, _, after: calls.update([step_of(name)] if after else []))
     began = time.monotonic()
     ingest(root)
-    out.write_text(json.dumps({"calls": calls, "seconds": time.monotonic() - began}))
+    seconds = time.monotonic() - began
+    out.write_text(json.dumps({"calls": calls, "seconds": seconds}))
 
 
-def doomed(root: Path, death: Death) -> None:
+def doomed(root: Path, death: Death, broken: str) -> None:
     """Ingest, and die on the way."""
     calls: Counter[str] = Counter()
+    cut = PowerCut(root)
 
-    def die(name: str, after: bool) -> None:
-        if name == death.call and after == death.after:
+    def die(name: str, handle: str, after: bool) -> None:
+        cut.told(name, handle, after)
+        if after == death.after and death.step and step_of(name) == death.step:
             if calls[name] == death.number:
-                os.kill(os.getpid(), signal.SIGKILL)
+                cut.strike() if death.power else os.kill(os.getpid(), signal.SIGKILL)
             calls[name] += 1
 
-    for name in CALLS:
-        _wrap(name, die)
+    take_away(broken)
+    watch(die)
     ingest(root)
 
 
-def _wrap(name: str, told: Callable[[str, bool], None]) -> None:
-    function = getattr(os, name)
-
-    def wrapped(*args: object, **keys: object) -> object:
-        told(name, False)
-        result = function(*args, **keys)
-        told(name, True)
-        return result
-
-    setattr(os, name, wrapped)
-
-
-def killed(root: Path, death: Death) -> int:
+def killed(root: Path, death: Death, broken: str) -> int:
     """Run an ingest that dies; return its exit code: -9 if it died, 0 if it was done before."""
-    pid = child(lambda: doomed(root, death))
-    if not death.call:
+    pid = child(lambda: doomed(root, death, broken))
+    if not death.step:
         time.sleep(death.seconds)
         if os.waitpid(pid, os.WNOHANG) != (0, 0):
             return 0
@@ -171,44 +170,51 @@ def look(root: Path, expected: Path, out: Path) -> None:
     out.write_text(json.dumps(wrong))
 
 
-def reference(place: Path) -> dict[str, object]:
+def reference(place: Path, broken: str) -> dict[str, object]:
     """An ingest that nobody disturbs: what it must come to, and what can be cut short."""
     base, out = place / "base", place / "counted.json"
 
     def whole() -> None:
         Store.create(base)
         shutil.copytree(base, place / "whole")
-        counted(place / "whole", out)
+        ingest(place / "whole")
         found = {"sums": checksums(place / "whole"), "answers": answers(place / "whole")}
         (place / "expected.json").write_text(json.dumps(found))
 
-    assert wait(child(whole)) == 0
+    def count() -> None:
+        shutil.copytree(base, place / "counted")
+        take_away(broken)
+        counted(place / "counted", out)
+
+    assert wait(child(whole)) == wait(child(count)) == 0
     return dict(json.loads(out.read_text()))
 
 
-def trial(place: Path, death: Death) -> tuple[int, list[str]]:
+def trial(place: Path, death: Death, broken: str = "") -> tuple[int, list[str]]:
     """Return the exit code of the doomed ingest, and what was wrong afterwards."""
     root, out = place / "trial", place / "wrong.json"
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(place / "base", root)
-    code = killed(root, death)
+    code = killed(root, death, broken)
     if wait(child(lambda: look(root, place / "expected.json", out))):
         return code, ["the resume failed"]
     return code, list(json.loads(out.read_text()))
 
 
 def deaths(found: dict[str, object], trials: int, seed: int) -> list[Death]:
-    """Choose deaths: two thirds at changes of the disk, of all kinds, one third at times."""
+    """Choose deaths: four fifths at the steps, each in turn, before and after; a fifth at times."""
     rng = random.Random(seed)
     calls: dict[str, int] = found["calls"]  # type: ignore[assignment]
+    steps = [(step, after) for step in sorted(calls) for after in (False, True)]
+    rng.shuffle(steps)
     chosen = []
     for number in range(trials):
-        name = CALLS[number // 3 * 2 % len(CALLS) + number % 3] if number % 3 < 2 else ""
-        chosen.append(
-            Death(name, rng.randrange(calls[name]), rng.random() < 0.5)
-            if name
-            else Death("", seconds=rng.uniform(0, float(found["seconds"])))  # type: ignore[arg-type]
-        )
+        if number % 5 == 4:
+            chosen.append(Death("", seconds=rng.uniform(0, float(found["seconds"]))))  # type: ignore[arg-type]
+        else:
+            step, after = steps[(number - number // 5) % len(steps)]
+            power = number % 2 == 0
+            chosen.append(Death(step, rng.randrange(calls[step]), after, power))
     return chosen
 
 
@@ -216,13 +222,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--broken", default="", choices=("", "flush", "step", "journal"))
     options = parser.parse_args()
     died = failed = 0
     with tempfile.TemporaryDirectory() as place:
-        found = reference(Path(place))
-        print(f"an ingest makes these calls: {found['calls']}, in {found['seconds']:.1f} s")
+        found = reference(Path(place), options.broken)
+        print(f"an ingest takes {found['seconds']:.1f} s and changes the disk in these steps:")
+        print(json.dumps(found["calls"], indent=1, sort_keys=True))
         for death in deaths(found, options.trials, options.seed):
-            code, wrong = trial(Path(place), death)
+            code, wrong = trial(Path(place), death, options.broken)
             died += code == -signal.SIGKILL
             failed += bool(wrong)
             said = "; ".join(wrong) or "as it was, and resumed"

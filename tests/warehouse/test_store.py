@@ -13,13 +13,13 @@ import pytest
 from small_warehouse import ROW, add_activations, add_documents, add_weights, fill
 
 from neuronmap_sql.errors import StoreError, UnknownNameError, UsageError
-from neuronmap_sql.warehouse import commit
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.files import sha256
 from neuronmap_sql.warehouse.manifest import Key
 from neuronmap_sql.warehouse.schema import arrow_schema
 from neuronmap_sql.warehouse.staging import Partition, run_id
 from neuronmap_sql.warehouse.store import Store
+from neuronmap_sql.warehouse.trash import GRACE_SECONDS
 
 
 def test_create_is_idempotent_and_open_knows_a_warehouse(store: Store, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_old_trash_is_swept_and_young_trash_stays(store: Store) -> None:
     for dataset in ("d", "e"):
         store.drop(add_documents(store, dataset))
     first, second = sorted((store.root / "trash").iterdir())
-    old = time.time_ns() - int(2e9 * commit.GRACE_SECONDS)
+    old = time.time_ns() - int(2e9 * GRACE_SECONDS)
     first.rename(first.with_name(f"{old}-{first.name.split('-', 1)[1]}"))
     store.refresh()
     assert list((store.root / "trash").iterdir()) == [second]

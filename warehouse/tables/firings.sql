@@ -22,4 +22,4 @@ COMMENT ON COLUMN firings.layer IS 'Layer (block) index within its stack, from 0
 COMMENT ON COLUMN firings.neuron IS 'Neuron: index of the unit within the site, from 0 to width - 1.';
 COMMENT ON COLUMN firings.tok IS 'Token''s row number in its dataset and tokenizer, from 0: joins to tokens.';
 COMMENT ON COLUMN firings.value IS 'Activation, rounded to float16.';
-COMMENT ON COLUMN firings.threshold IS 'The neuron''s threshold: every value at or above it is here.';
+COMMENT ON COLUMN firings.threshold IS 'The neuron''s threshold: every value at or above it that float16 holds is here.';
