@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import re
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -90,5 +91,6 @@ class SavedState:
             try:
                 save_file(tensors or {"none": torch.zeros(1)}, part, {"where": json.dumps(where)})
             except SafetensorError as error:  # its word for any trouble of the disk
-                raise OSError(errno.EIO, str(error), str(part)) from error
+                code = re.search(r"os error (\d+)", str(error))
+                raise OSError(int(code[1]) if code else errno.EIO, str(error), str(part)) from error
         _log.info("state saved: %s", where)
