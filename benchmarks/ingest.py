@@ -233,6 +233,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="folder to keep the model and the text in")
     parser.add_argument("--what", choices=["", "bare forward", *KEPT], default="", help="only this")
     options = parser.parse_args()
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as aside:
         bench = Bench(options.folder or Path(aside), options.device)
         if options.only == "child":

@@ -18,6 +18,7 @@ _TYPES = {
     "bool": "boolean",
     "float": "number",
     "float | None": "number",
+    "Mapping[str, str]": "table of strings",
     "int": "integer",
     "str": "string",
     "tuple[str, ...]": "strings",
@@ -75,4 +76,4 @@ def _type(annotation: str) -> str:
 def _toml(value: str) -> str:
     """Return a Python default as it stands in TOML; None is an absent key."""
     value = re.sub(r"^\((.*?),?\)$", r"[\1]", value).replace("'", '"')
-    return {"True": "true", "False": "false", "None": ""}.get(value, value)
+    return {"field(default_factory=dict)": "{}", "True": "true", "False": "false", "None": ""}.get(value, value)

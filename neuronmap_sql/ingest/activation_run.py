@@ -61,7 +61,7 @@ def write_activations(job: Job, staging: Staging, reporter: Reporter) -> dict[st
         "token_count": counted,
         "tokens_per_second": counted / max(extraction.seconds, 1e-9),
         "seconds": resumed + time.monotonic() - before,
-        "device": str(loaded.device),
+        "device": loaded.placement.text,
         "dtype": str(loaded.dtype).removeprefix("torch."),
         "attention": loaded.attention,
         "batching": f"up to {work.batch_tokens} positions a batch, padded on the right,"

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from neuronmap_sql.errors import DataError, ModelError, UsageError
 from neuronmap_sql.ingest.data.documents import Documents, read_documents
 from neuronmap_sql.ingest.data.tokenization import Tokenization, tokenize
-from neuronmap_sql.ingest.extraction.batching import batch_tokens, free_memory
+from neuronmap_sql.ingest.extraction.batching import batch_tokens
 from neuronmap_sql.ingest.extraction.extract import REDUCED, Work
 from neuronmap_sql.ingest.extraction.reducers import reducer_bytes
 from neuronmap_sql.ingest.extraction.weight_rows import mlp_places
+from neuronmap_sql.ingest.models.devices import free_memory
 from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.models.loading import load
@@ -128,6 +129,8 @@ def prepare(recipe: Recipe, reporter: Reporter, loaded: LoadedModel | None = Non
     if loaded is None:
         reporter.say(f"{recipe.model.key}: loading {recipe.model.source}")
         loaded = load(recipe.model)
+        if recipe.model.device_map != "none":
+            reporter.say(f"{recipe.model.key}: spread over {loaded.placement.text}")
     if loaded.tokenizer is None:
         raise ModelError(
             f"{recipe.model.source}: no tokenizer comes with the model: set model.tokenizer, or"
@@ -188,7 +191,8 @@ def work_of(job: Job) -> Work:
     on_gpu = loaded.device.type == "cuda"
     keep = replace(recipe.keep, top_k=min(recipe.keep.top_k, max(tokens, 1)))
     sample_tok = _sampled(tokens, recipe.keep.sampled_tokens, recipe.seed)
-    _refuse_too_much(keep, len(sample_tok), job.hooks, free_memory(loaded.device))
+    computing = loaded.placement.computing
+    _refuse_too_much(keep, len(sample_tok), job.hooks, sum(map(free_memory, computing)))
     return Work(
         model=loaded.runs(job.hooks),
         hooks=job.hooks,
@@ -196,7 +200,7 @@ def work_of(job: Job) -> Work:
         keep=keep,
         sample_tok=sample_tok,
         device=loaded.device,
-        batch_tokens=recipe.batch.tokens or batch_tokens(loaded.info, job.hooks, loaded.device),
+        batch_tokens=recipe.batch.tokens or batch_tokens(loaded.info, job.hooks, computing),
         shard_tokens=recipe.batch.shard_tokens or (131_072 if on_gpu else 16_384),
         save_every_shard=recipe.batch.shard_tokens > 0,
         dataset=recipe.data.name,

@@ -94,7 +94,7 @@ def _changed(settings: Any) -> dict[str, Any]:
         elif dataclasses.is_dataclass(value):
             if inner := _changed(value):
                 out[item.name] = inner
-        elif value is not None and value != item.default:
+        elif value not in (None, {}) and value != item.default:
             out[item.name] = list(value) if isinstance(value, tuple) else value
     return out
 

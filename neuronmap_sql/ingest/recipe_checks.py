@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from neuronmap_sql.errors import RecipeError, UsageError, nearest
-from neuronmap_sql.ingest.settings import Recipe
+from neuronmap_sql.ingest.settings import ModelSettings, Recipe
 from neuronmap_sql.warehouse.names import check
 
 __all__ = ["TABLES", "check_names", "check_sites", "check_values", "refuse_bad_text"]
@@ -29,6 +29,8 @@ _LEAST = {
     **dict.fromkeys(("batch.tokens", "batch.shard_tokens", "weights.tokens"), 0),
 }
 """The least value of every count."""
+
+_MEMORY = re.compile(r"\d+(\.\d+)?[KMG]i?B", re.IGNORECASE)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -61,8 +63,28 @@ def check_values(recipe: Recipe, origin: str) -> None:
         raise RecipeError(f"{origin}: keep.tables is empty; known: {', '.join(TABLES)}")
     if not recipe.sites.use and not recipe.sites.custom and keep.tables != ("weights",):
         raise RecipeError(f"{origin}: sites.use is empty: name at least one site, such as 'mlp'")
+    _check_device_map(recipe.model, origin)
     if not recipe.model.source or not recipe.data.path:
         raise RecipeError(f"{origin}: model.source and data.path must not be empty")
+
+
+def _check_device_map(model: ModelSettings, origin: str) -> None:
+    """Raise RecipeError for limits that mean nothing, or a device beside a map of devices."""
+    if model.device_map == "none":
+        if model.max_memory:
+            raise RecipeError(f'{origin}: model.max_memory needs model.device_map = "auto"')
+        return
+    if model.device != "auto":
+        raise RecipeError(
+            f"{origin}: model.device = {model.device!r} and model.device_map ="
+            f" {model.device_map!r}: leave one of them out"
+        )
+    for place, most in model.max_memory.items():
+        key = f"{origin}: model.max_memory.{place} = {most!r}"
+        if not (place.isdigit() or place in {"cpu", "disk"}):
+            raise RecipeError(f"{key}: a place is the number of a GPU, cpu or disk")
+        if not _MEMORY.fullmatch(most):
+            raise RecipeError(f"{key}: write a number and KB, MB, GB, KiB, MiB or GiB")
 
 
 def check_names(recipe: Recipe, origin: str) -> None:

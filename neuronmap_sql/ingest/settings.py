@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,6 +35,12 @@ class ModelSettings:
     """Folder or hub id of the tokenizer; empty: the model's own."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    device_map: Literal["none", "auto", "balanced", "balanced_low_0", "sequential"] = "none"
+    """Spread the weights by accelerate over all GPUs, then memory, then the disk, as transformers
+    does with a `device_map` of this name; `none`: all of them on `device`."""
+    max_memory: Mapping[str, str] = field(default_factory=dict)
+    """With `device_map`: the most that weights may take, by GPU number, `cpu` and `disk`:
+    `{0 = "20GB", cpu = "60GB"}`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the forward pass; `auto`: float32 on CPU, the weights' own on a GPU."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"

@@ -14,7 +14,6 @@ import torch
 from neuronmap_sql.ingest.extraction.spool import Spool
 from neuronmap_sql.ingest.extraction.transfer import Transfer
 
-CPU = torch.device("cpu")
 TOKENS, WIDTH = 300, 7
 
 
@@ -24,7 +23,7 @@ def test_all_values_arrive_though_their_memory_is_used_again(tmp_path: Path, bes
     expected = random.standard_normal((TOKENS, WIDTH)).astype(np.float32)
     spools = [Spool(tmp_path / name, TOKENS, WIDTH) for name in "ab"]
     memory = torch.empty(64, WIDTH)
-    with Transfer(CPU, beside=beside) as transfer:
+    with Transfer(beside=beside) as transfer:
         for rows in np.array_split(random.permutation(TOKENS), 17):
             for sign, spool in zip((1, -1), spools, strict=True):
                 values = memory[: len(rows)]
@@ -45,7 +44,7 @@ def test_few_copies_are_under_way_at_once(tmp_path: Path) -> None:
             slow.wait(10)
 
     spool = Slow(tmp_path / "a", TOKENS, WIDTH)
-    with Transfer(CPU, beside=True) as transfer:
+    with Transfer(beside=True) as transfer:
         for number in range(4):
             transfer.write(spool, torch.zeros(1, WIDTH), np.array([number]))
         fifth = threading.Thread(
@@ -66,5 +65,5 @@ def test_what_goes_wrong_beside_the_pass_is_raised_in_it(tmp_path: Path) -> None
             raise OSError(errno.EIO, "broken")
 
     spool = Full(tmp_path / "a", TOKENS, WIDTH)
-    with pytest.raises(OSError, match="broken"), Transfer(CPU, beside=True) as transfer:
+    with pytest.raises(OSError, match="broken"), Transfer(beside=True) as transfer:
         transfer.write(spool, torch.zeros(1, WIDTH), np.array([0]))

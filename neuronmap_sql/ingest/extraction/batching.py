@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 from torch import Tensor
 
 from neuronmap_sql.ingest.data.windows import Windows
+from neuronmap_sql.ingest.models.devices import free_memory
 from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.models.loaded import ModelInfo
 
-__all__ = ["Batch", "Shard", "batch_tokens", "free_memory", "make_batch", "plan_shards"]
+__all__ = ["Batch", "Shard", "batch_tokens", "make_batch", "plan_shards"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -58,6 +59,10 @@ class Batch:
     doc: Tensor
     """[counted] their documents."""
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+
 
 def plan_shards(windows: Windows, shard_tokens: int) -> list[Shard]:
     """Cut after the first document that fills `shard_tokens` positions, again and again."""
@@ -99,8 +104,8 @@ def make_batch(windows: Windows, numbers: Indices, device: torch.device) -> Batc
     )
 
 
-def batch_tokens(info: ModelInfo, hooks: list[Hook], device: torch.device) -> int:
-    """Choose the positions of a batch from the memory that is free now.
+def batch_tokens(info: ModelInfo, hooks: list[Hook], devices: Sequence[torch.device]) -> int:
+    """Choose the positions of a batch from the memory that is free now on the fullest device.
 
     A position takes about 24 residual-stream and 8 MLP vectors of a layer in the forward pass,
     and the reducers' copies of one hook. On a CPU more than 2,048 positions are slower, for they
@@ -108,12 +113,6 @@ def batch_tokens(info: ModelInfo, hooks: list[Hook], device: torch.device) -> in
     """
     widest = max((hook.width for hook in hooks), default=0)
     floats = 24 * (info.d_model or widest) + 8 * (info.d_mlp or widest) + 16 * widest
-    most = 65_536 if device.type == "cuda" else 2_048
-    return int(min(most, max(256, 0.5 * free_memory(device) / (4 * max(floats, 1)))))
-
-
-def free_memory(device: torch.device) -> int:
-    """Return the bytes that a device has free now."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    most = 65_536 if devices[0].type == "cuda" else 2_048
+    free = min(map(free_memory, devices))
+    return int(min(most, max(256, 0.5 * free / (4 * max(floats, 1)))))

@@ -61,7 +61,7 @@ class Work:
     sample_tok: npt.NDArray[np.int64]
     """Sampled tokens, ascending."""
     device: torch.device
-    """Where the model is."""
+    """Where the model takes its inputs."""
     batch_tokens: int
     """Most positions in a batch."""
     shard_tokens: int
@@ -107,7 +107,9 @@ class Extraction:
         self.batch_tokens = work.batch_tokens
         self._calm, self._patience = 0, _PATIENCE
         self.shard_tokens = work.shard_tokens
+        self._reduced = work.hooks if REDUCED & set(work.keep.tables) else []
         self._reducers: dict[Hook, SiteReducer] = {}
+        self._restored: dict[Hook, dict[str, Tensor]] = {}
         self._saved = SavedState(staging.state("reducers"))
         if not self._saved.path.exists():
             staging.reset()  # what an ingest left before its first saved state may be cut otherwise
@@ -118,8 +120,9 @@ class Extraction:
             for number, hook in enumerate(work.hooks)
             if _SPOOLED & set(work.keep.tables)
         }
-        self._transfer = Transfer(work.device)
+        self._transfer = Transfer()
         self._poolers: dict[Hook, Pooler] = {}
+        self._batches: dict[torch.device, Batch] = {}
         self._spans = _document_spans(work.tokenization.table)
 
     @property
@@ -163,16 +166,12 @@ class Extraction:
 
     def results(self) -> Iterator[tuple[Hook, Reduced]]:
         """Yield what the reducers found, hook by hook."""
-        for hook, reducer in self._reducers.items():
-            yield hook, reducer.result()
+        for hook in self._reduced:
+            yield hook, self._reducer(hook, self.work.device).result()
 
     def _shard(self, passes: Extractor, number: int, shard: Shard, meter: Meter) -> None:
-        windows, keep = self.work.tokenization.windows, self.work.keep
-        if "vectors" in keep.tables:
-            self._poolers = {
-                hook: Pooler(hook.width, keep.pool, shard, self._spans, self.work.device)
-                for hook in self.work.hooks
-            }
+        windows = self.work.tokenization.windows
+        self._poolers, self._pooled = {}, shard
         lengths, done = np.diff(windows.offsets), 0
         while done < len(shard.windows):
             numbers = shard.batch(done, lengths, self.batch_tokens)
@@ -187,29 +186,29 @@ class Extraction:
 
     def _batch(self, passes: Extractor, numbers: npt.NDArray[np.int64], hooks: list[Hook]) -> None:
         """Run one batch; where memory runs out, run its halves for the hooks still missing."""
-        self._now = make_batch(self.work.tokenization.windows, numbers, self.work.device)
-        self._rows_host = self._now.tok.cpu().numpy()
+        now = make_batch(self.work.tokenization.windows, numbers, self.work.device)
+        self._batches = {self.work.device: now}
+        self._rows_host = now.tok.cpu().numpy()
         self._taken: set[Hook] = set()
         try:
-            passes.run(self._now.input_ids, self._now.attention_mask, hooks)
+            passes.run(now.input_ids, now.attention_mask, hooks)
             return
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
-            self._shrink(len(numbers), error)
+            self._shrink(len(numbers), now.input_ids.shape[1], error)
             if isinstance(error, _HalfCountedError):
                 raise
         missing = [hook for hook in hooks if hook not in self._taken]
         gc.collect()
-        if self.work.device.type == "cuda":
+        if torch.cuda.is_available():
             torch.cuda.empty_cache()
         middle = len(numbers) // 2
         for half in (numbers[:middle], numbers[middle:]):
             self._batch(passes, half, missing)
 
-    def _shrink(self, windows: int, error: RuntimeError) -> None:
+    def _shrink(self, windows: int, length: int, error: RuntimeError) -> None:
         """Halve the batches, until many have gone well."""
-        length = self._now.input_ids.shape[1]
         if windows == 1:
             raise ModelError(
                 f"out of memory with a single window of {length} tokens: set data.context lower,"
@@ -236,25 +235,48 @@ class Extraction:
         self._taken.add(hook)
 
     def _reduce(self, hook: Hook, tensor: Tensor) -> None:
-        batch: Batch = self._now
+        batch = self._batch_on(tensor.device)
         values = tensor.reshape(-1, hook.width)
         if len(batch.rows) < len(values):
             values = values[batch.rows]
         values = values.float()
-        if hook in self._reducers:
-            self._reducers[hook].update(values, batch.tok)
-        if hook in self._poolers:
-            self._poolers[hook].update(values, batch)
+        if hook in self._reduced:
+            self._reducer(hook, tensor.device).update(values, batch.tok)
+        if "vectors" in self.work.keep.tables:
+            self._pooler(hook, tensor.device).update(values, batch)
         if hook in self.spools:
             self._transfer.write(self.spools[hook], values, self._rows_host)
+
+    def _batch_on(self, device: torch.device) -> Batch:
+        """The batch on the device of a layer: a model may be spread over several."""
+        if device not in self._batches:
+            self._batches[device] = self._batches[self.work.device].to(device)
+        return self._batches[device]
+
+    def _reducer(self, hook: Hook, device: torch.device) -> SiteReducer:
+        """The reducer of a hook, with its saved state; it stays on the device of its layer."""
+        if hook not in self._reducers:
+            work = self.work
+            sample_tok = torch.from_numpy(work.sample_tok)
+            reducer = SiteReducer(hook.width, work.keep, sample_tok, device)
+            if hook in self._restored:
+                reducer.restore(self._restored.pop(hook))
+            self._reducers[hook] = reducer
+        return self._reducers[hook]
+
+    def _pooler(self, hook: Hook, device: torch.device) -> Pooler:
+        if hook not in self._poolers:
+            pools = self.work.keep.pool
+            self._poolers[hook] = Pooler(hook.width, pools, self._pooled, self._spans, device)
+        return self._poolers[hook]
 
     def _save(self) -> None:
         """Begin to put the state on the disk."""
         self._transfer.wait()
         tensors = {
             f"{number}.{name}": tensor
-            for number, reducer in enumerate(self._reducers.values())
-            for name, tensor in reducer.state().items()
+            for number, hook in enumerate(self._reduced)
+            for name, tensor in self._reducers[hook].state().items()
         }
         where = {
             "next_shard": self._next_shard,
@@ -265,19 +287,14 @@ class Extraction:
 
     def _restore(self) -> None:
         """Go back to the last saved state, or to the beginning."""
-        work = self.work
-        sample_tok = torch.from_numpy(work.sample_tok)
-        self._reducers = {
-            hook: SiteReducer(hook.width, work.keep, sample_tok, work.device)
-            for hook in (work.hooks if REDUCED & set(work.keep.tables) else ())
-        }
+        self._reducers, self._restored = {}, {}
         self._next_shard = 0
         if (saved := self._saved.load()) is None:
             return
         where, tensors = saved
-        for number, reducer in enumerate(self._reducers.values()):
+        for number, hook in enumerate(self._reduced):
             names = [name for name in tensors if name.startswith(f"{number}.")]
-            reducer.restore({name.partition(".")[2]: tensors[name] for name in names})
+            self._restored[hook] = {name.partition(".")[2]: tensors[name] for name in names}
         # The shards are those of the interrupted ingest, whatever the recipe says now.
         self.shard_tokens, self._next_shard = where["shard_tokens"], where["next_shard"]
         self.seconds = where["seconds"]

@@ -28,13 +28,16 @@ def measure_tolerance(
     Returns:
         The largest absolute difference at any hook, over the standard deviation of that hook's
         float32 values; NaN if nothing finite could be compared, or a float32 copy of the model
-        does not fit in memory beside it.
+        does not fit in memory beside it, or cannot be made because some of its weights wait on the
+        disk.
     """
     chosen = _choose(windows, seed)
     try:
         batched = _values(model, hooks, chosen, device, together=True)
         exact = model
         if any(p.dtype != torch.float32 for p in model.parameters()):
+            if any(p.is_meta for p in model.parameters()):
+                return float("nan")
             exact = copy.deepcopy(model).float()
         single = _values(exact, hooks, chosen, device, together=False)
     except torch.OutOfMemoryError:

@@ -20,20 +20,19 @@ _UNDER_WAY = 4
 
 
 class Transfer:
-    """Writes values to spools; on a GPU beside the pass, on a CPU at once.
+    """Writes values to spools; those on a GPU beside the pass, those on a CPU at once.
 
-    On a GPU values are copied into pinned memory on a stream of their own, and a thread puts them
+    From a GPU values are copied into pinned memory on a stream of their own, and a thread puts them
     into the spool when they have come. A CPU has no time to give away.
 
     Args:
-        device: where the values are.
-        beside: whether to write beside the pass; by default on a GPU.
+        beside: write values on a CPU beside the pass too.
     """
 
-    def __init__(self, device: torch.device, *, beside: bool | None = None) -> None:
-        on_gpu = device.type == "cuda"
-        self._stream = torch.cuda.Stream(device) if on_gpu else None
-        self._writer = ThreadPoolExecutor(1, "neuronmap-spool") if beside or on_gpu else None
+    def __init__(self, *, beside: bool = False) -> None:
+        self._beside = beside
+        self._streams: dict[torch.device, torch.cuda.Stream] = {}
+        self._writer = ThreadPoolExecutor(1, "neuronmap-spool")
         self._under_way: list[Future[Tensor]] = []
         self._free: list[Tensor] = []
 
@@ -46,8 +45,7 @@ class Transfer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._writer is not None:
-            self._writer.shutdown()
+        self._writer.shutdown()
         if kind is None:
             self.wait()
 
@@ -58,7 +56,7 @@ class Transfer:
             OSError: an earlier write failed.
         """
         half = values.half()
-        if self._writer is None:
+        if half.device.type == "cpu" and not self._beside:
             spool.write(half, tok)
             return
         while len(self._under_way) >= _UNDER_WAY:
@@ -79,19 +77,23 @@ class Transfer:
 
     def _copy(self, half: Tensor) -> tuple[Tensor, Callable[[], None]]:
         """Begin to copy to the host; return where to, and what waits for it."""
+        on_gpu = half.device.type == "cuda"
         host = next((one for one in self._free if one.numel() >= half.numel()), None)
         if host is None:
-            host = torch.empty(half.numel(), dtype=half.dtype, pin_memory=self._stream is not None)
+            host = torch.empty(half.numel(), dtype=half.dtype, pin_memory=on_gpu)
         else:
             self._free = [one for one in self._free if one is not host]
         into = host[: half.numel()].view(half.shape)
-        if self._stream is None:
+        if not on_gpu:
             into.copy_(half)
             return host, lambda: None
-        self._stream.wait_stream(torch.cuda.current_stream(half.device))
-        with torch.cuda.stream(self._stream):
+        if half.device not in self._streams:
+            self._streams[half.device] = torch.cuda.Stream(half.device)
+        stream = self._streams[half.device]
+        stream.wait_stream(torch.cuda.current_stream(half.device))
+        with torch.cuda.stream(stream):
             into.copy_(half, non_blocking=True)
-            half.record_stream(self._stream)
+            half.record_stream(stream)
             arrived = torch.cuda.Event()
-            arrived.record(self._stream)
+            arrived.record(stream)
         return host, arrived.synchronize

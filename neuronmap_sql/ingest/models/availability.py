@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-import psutil
-import torch
-
 from neuronmap_sql.errors import NeuronMapError
 from neuronmap_sql.ingest.models.configuration import choose_family, read_config
-from neuronmap_sql.ingest.models.devices import choose_device, choose_dtype
+from neuronmap_sql.ingest.models.devices import choose_device, choose_dtype, free_memory
 from neuronmap_sql.ingest.models.skeleton import skeleton
 from neuronmap_sql.ingest.models.source import Source, find
 from neuronmap_sql.ingest.settings import ModelSettings
@@ -49,7 +46,7 @@ def check(settings: ModelSettings) -> Availability:
     sizes = dict(source.files)
     size = sum(sizes[name] for name in source.weights)
     found = f"{len(source.weights)} {source.weights_format} files, {size:,} bytes"
-    if missing := _packages(source):
+    if missing := _packages(settings, source):
         return Availability(missing, (found,), size)
     try:
         return _loadable(settings, source, size, found)
@@ -57,10 +54,12 @@ def check(settings: ModelSettings) -> Availability:
         return Availability((str(error),), (found,), size)
 
 
-def _packages(source: Source) -> tuple[str, ...]:
-    needed = ("gguf", "accelerate") if source.gguf else ()
+def _packages(settings: ModelSettings, source: Source) -> tuple[str, ...]:
+    spread = settings.device_map != "none"
+    needed = ("gguf", "accelerate") if source.gguf else ("accelerate",) if spread else ()
     missing = [name for name in needed if find_spec(name) is None]
-    text = f"the package {' and '.join(missing)} is missing: install `neuronmap-sql[gguf]`"
+    extra = "gguf" if source.gguf else "device-map"
+    text = f"the package {' and '.join(missing)} is missing: install `neuronmap-sql[{extra}]`"
     return (text,) if missing else ()
 
 
@@ -71,7 +70,7 @@ def _loadable(settings: ModelSettings, source: Source, size: int, found: str) ->
     family = choose_family(settings, config)
     model = skeleton(settings, config, family, source.gguf is not None)
     needed = sum(p.numel() for p in model.parameters()) * dtype.itemsize
-    free = _free(device)
+    free = free_memory(device)
     notes = [
         found,
         f"family {family.name} ({family.title})" if family else _no_family(settings, config),
@@ -79,13 +78,8 @@ def _loadable(settings: ModelSettings, source: Source, size: int, found: str) ->
         f"{free:,} bytes free",
     ]
     problem = f"{device} has {free:,} bytes free, the weights take {needed:,}: take a smaller dtype"
-    return Availability((problem,) if needed > free else (), tuple(notes), size, needed)
-
-
-def _free(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    fits = needed <= free or settings.device_map != "none"  # the disk takes what is too much
+    return Availability(() if fits else (problem,), tuple(notes), size, needed)
 
 
 def _no_family(settings: ModelSettings, config: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging as plain_logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,9 @@ def loading(settings: ModelSettings) -> Iterator[None]:
     bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    spreading = plain_logging.getLogger("accelerate")
+    spreading_level = spreading.level
+    spreading.setLevel(plain_logging.ERROR)
     try:
         yield
     except ImportError as error:
@@ -86,13 +90,14 @@ def loading(settings: ModelSettings) -> Iterator[None]:
         raise ModelError(f"{settings.source!r} cannot be loaded: {_reason(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
+        spreading.setLevel(spreading_level)
         if bars:
             logging.enable_progress_bar()
 
 
 def _package(error: ImportError) -> str:
     text = str(error)
-    for package, extra in (("gguf", "gguf"), ("accelerate", "gguf"), ("sentencepiece",) * 2):
+    for package, extra in (("gguf", "gguf"), ("accelerate", "device-map"), ("sentencepiece",) * 2):
         if package in text.lower():
             return f"install `neuronmap-sql[{extra}]`"
     return text.strip().splitlines()[0]
@@ -105,6 +110,8 @@ def _reason(error: Exception) -> str:
             "it runs Python code that comes with the model; read that code, then set "
             "trust_remote_code = true under [model] if you trust it"
         )
+    if "requires `accelerate`" in text:
+        return "to be spread over devices it needs a package: install `neuronmap-sql[device-map]`"
     if "attn_implementation" in text:
         text += ' (set attention = "eager" or "auto" under [model])'
     return " ".join(text.split(os.linesep)[:3]) or type(error).__name__

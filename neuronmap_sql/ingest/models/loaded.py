@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from neuronmap_sql.ingest.models.devices import Placement, release
 from neuronmap_sql.ingest.models.families import Family
 from neuronmap_sql.ingest.models.forward import Hook, forward
 
@@ -87,7 +87,7 @@ class LoadedModel:
     """Family with the variant that the configuration asks for."""
     info: ModelInfo
     """What goes into the table `models`."""
-    device: torch.device
+    placement: Placement
     """Where it is."""
     dtype: torch.dtype
     """Number format of the forward pass."""
@@ -95,6 +95,11 @@ class LoadedModel:
     """Attention kernel in use."""
     full: nn.Module | None = None
     """The model with its head, of the same weights; None where there is no more than `backbone`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its inputs go."""
+        return self.placement.inputs
 
     def runs(self, hooks: Iterable[Hook]) -> nn.Module:
         """Return the module to run for hooks: with the head only where one lies outside."""
@@ -106,16 +111,13 @@ class LoadedModel:
         """Let the weights go, whoever still holds the model; it cannot run any more.
 
         Returns:
-            Memory of its device in use before and after, in bytes: of the process on a CPU.
+            Memory of its devices in use before and after, in bytes: of the process on a CPU.
         """
-        before = _in_use(self.device)
-        (self.full or self.backbone).to("meta")
+        before = _in_use(self.placement)
         if self.head is not None:
-            self.head.to("meta")
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return before, _in_use(self.device)
+            release(self.head)
+        release(self.full or self.backbone)
+        return before, _in_use(self.placement)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Run one forward pass of the backbone, without gradients.
@@ -128,7 +130,8 @@ class LoadedModel:
             return forward(self.backbone, input_ids, attention_mask)
 
 
-def _in_use(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.memory_reserved(device))
+def _in_use(placement: Placement) -> int:
+    gpus = [device for device in placement.computing if device.type == "cuda"]
+    if gpus:
+        return sum(int(torch.cuda.memory_reserved(device)) for device in gpus)
     return int(psutil.Process().memory_info().rss)

@@ -26,7 +26,7 @@ from neuronmap_sql.ingest.models.configuration import (
     read_tokenizer,
 )
 from neuronmap_sql.ingest.models.describe import information
-from neuronmap_sql.ingest.models.devices import choose_device, choose_dtype
+from neuronmap_sql.ingest.models.devices import choose_device, choose_dtype, placement
 from neuronmap_sql.ingest.models.families import Family
 from neuronmap_sql.ingest.models.finder import propose
 from neuronmap_sql.ingest.models.loaded import LoadedModel
@@ -53,7 +53,9 @@ def load(settings: ModelSettings) -> LoadedModel:
     config = read_config(source, settings)
     dtype = choose_dtype(settings, config, device)
     family = choose_family(settings, config)
-    model = _read_weights(settings, source, config, family, dtype).to(device)
+    model = _read_weights(settings, source, config, family, dtype)
+    if settings.device_map == "none":
+        model = model.to(device)
     backbone, head = split(model, config)
     if settings.family == "find":
         family = propose(backbone)
@@ -61,7 +63,7 @@ def load(settings: ModelSettings) -> LoadedModel:
     info = information(settings, source, config, family, model, tokenizer, weights_hash(source))
     attention = str(getattr(backbone.config, "_attn_implementation", None) or "eager")
     return LoadedModel(
-        backbone, head, tokenizer, config, family, info, device, dtype, attention,
+        backbone, head, tokenizer, config, family, info, placement(model), dtype, attention,
         full=None if model is backbone else model,
     )  # fmt: skip
 
@@ -79,7 +81,6 @@ def from_module(
     """
     config = getattr(model, "config", None)
     backbone, head = split(model, config)
-    first = next(model.parameters(), torch.empty(0))
     source, digest = _of_module(model)
     settings = ModelSettings(source=source.name, name=name)
     return LoadedModel(
@@ -89,8 +90,8 @@ def from_module(
         config=config,
         family=family,
         info=information(settings, source, config, family, model, tokenizer, digest),
-        device=first.device,
-        dtype=first.dtype,
+        placement=placement(model),
+        dtype=next(model.parameters(), torch.empty(0)).dtype,
         attention=str(getattr(config, "_attn_implementation", None) or "eager"),
         full=None if model is backbone else model.eval(),
     )
@@ -127,6 +128,8 @@ def _read_weights(
         options["use_safetensors"] = source.weights_format == "safetensors"
     if settings.attention != "auto":
         options["attn_implementation"] = settings.attention
+    if settings.device_map != "none":
+        options |= {"device_map": settings.device_map, "max_memory": _limits(settings)}
     with loading(settings), redirect_stderr(StringIO() if source.gguf else sys.stderr):
         # The GGUF reader draws a progress bar that nothing else turns off.
         kind: Any = type(plan)
@@ -134,6 +137,12 @@ def _read_weights(
     _refuse_missing(settings, model, report)
     loaded: nn.Module = model.eval()
     return loaded
+
+
+def _limits(settings: ModelSettings) -> dict[int | str, str] | None:
+    """Return `max_memory` as transformers takes it: GPUs by their numbers."""
+    limits = settings.max_memory.items()
+    return {int(key) if key.isdigit() else key: most for key, most in limits} or None
 
 
 def _refuse_missing(settings: ModelSettings, model: nn.Module, report: dict[str, Any]) -> None:

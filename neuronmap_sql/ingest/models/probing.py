@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from neuronmap_sql.errors import ModelError, nearest
 from neuronmap_sql.ingest.models.aliases import parse_layers
+from neuronmap_sql.ingest.models.devices import placement
 from neuronmap_sql.ingest.models.forward import Hook, attach, forward
 
 __all__ = ["Place", "measure", "missing", "modules", "probe"]
@@ -98,7 +99,7 @@ def probe(model: nn.Module) -> None:
     Raises:
         ModelError: the model does not run on token ids.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = placement(model).inputs
     ids = torch.arange(_PROBE[0] * _PROBE[1], device=device).reshape(_PROBE) % _vocabulary(model)
     training = model.training
     try:

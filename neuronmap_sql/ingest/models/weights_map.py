@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronmap_sql.errors import ModelError, nearest
+from neuronmap_sql.ingest.models.devices import parameter
 from neuronmap_sql.ingest.models.families import Family, Stack
 from neuronmap_sql.ingest.models.loaded import LoadedModel
 
@@ -72,11 +73,11 @@ def mlp_weights(loaded: LoadedModel, layer: int, site: str = "mlp") -> MlpWeight
     stack = _stack(family, site)
     if family is None or stack is None or not stack.weights.w_out:
         return None
-    w_in, w_up, bias = _input(backbone, stack, layer)
+    w_in, w_up, bias = _input(loaded, stack, layer)
     out = _module(backbone, stack, stack.weights.w_out, layer)
     path = stack.weights.norm
-    norm = _norm(_module(backbone, stack, path, layer), family) if path else None
-    return MlpWeights(w_in, w_up, bias, _rows(out).T, norm)
+    norm = _norm(_module(backbone, stack, path, layer), loaded, family) if path else None
+    return MlpWeights(w_in, w_up, bias, _rows(out, loaded).T, norm)
 
 
 def unembedding(loaded: LoadedModel) -> Unembedding | None:
@@ -88,12 +89,12 @@ def unembedding(loaded: LoadedModel) -> Unembedding | None:
     family = loaded.family
     if loaded.head is None or family is None or family.head == "none":
         return None
-    w_u = _rows(loaded.head)
+    w_u = _rows(loaded.head, loaded)
     if loaded.info.d_model not in (None, w_u.shape[1]):
         return None
     stack = family.stacks[-1]
     path = stack.weights.final_norm
-    norm = _norm(_module(loaded.backbone, stack, path, 0), family) if path else None
+    norm = _norm(_module(loaded.backbone, stack, path, 0), loaded, family) if path else None
     return Unembedding(w_u, norm)
 
 
@@ -110,15 +111,17 @@ def _stack(family: Family | None, site: str) -> Stack | None:
 
 
 def _input(
-    backbone: nn.Module, stack: Stack, layer: int
+    loaded: LoadedModel, stack: Stack, layer: int
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    backbone = loaded.backbone
     if stack.weights.gate_up:
         fused = _module(backbone, stack, stack.weights.gate_up, layer)
-        gate, both = _rows(fused).chunk(2), _bias(fused)
+        gate, both = _rows(fused, loaded).chunk(2), parameter(fused, "bias", loaded.device)
         return gate[0], gate[1], None if both is None else both.chunk(2)[0]
     module = _module(backbone, stack, stack.weights.w_in, layer)
-    up = _rows(_module(backbone, stack, stack.weights.w_up, layer)) if stack.weights.w_up else None
-    return _rows(module), up, _bias(module)
+    path = stack.weights.w_up
+    up = _rows(_module(backbone, stack, path, layer), loaded) if path else None
+    return _rows(module, loaded), up, parameter(module, "bias", loaded.device)
 
 
 def _module(backbone: nn.Module, stack: Stack, path: str, layer: int) -> nn.Module:
@@ -137,22 +140,20 @@ def _module(backbone: nn.Module, stack: Stack, path: str, layer: int) -> nn.Modu
 
 def oriented(module: nn.Module) -> Tensor:
     """Return the weight as [output, input], which transformers' Conv1D keeps transposed."""
-    weight = cast("Tensor", module.weight)
+    return _turned(module, cast("Tensor", module.weight))
+
+
+def _turned(module: nn.Module, weight: Tensor) -> Tensor:
     return weight.T if type(module).__name__ == "Conv1D" else weight
 
 
-def _rows(module: nn.Module) -> Tensor:
-    return oriented(module).detach().float()
+def _rows(module: nn.Module, loaded: LoadedModel) -> Tensor:
+    weight = parameter(module, "weight", loaded.device)
+    return _turned(module, cast("Tensor", weight))
 
 
-def _bias(module: nn.Module) -> Tensor | None:
-    bias: Tensor | None = getattr(module, "bias", None)
-    return None if bias is None else bias.detach().float()
-
-
-def _norm(module: nn.Module, family: Family) -> Norm:
-    weight: Tensor | None = getattr(module, "weight", None)
-    gain = None if weight is None else weight.detach().float()
+def _norm(module: nn.Module, loaded: LoadedModel, family: Family) -> Norm:
+    gain = parameter(module, "weight", loaded.device)
     if family.norm == "rmsnorm1" and gain is not None:
         gain = torch.ones_like(gain) + gain
-    return Norm(family.norm.removesuffix("1"), gain, _bias(module))
+    return Norm(family.norm.removesuffix("1"), gain, parameter(module, "bias", loaded.device))
