@@ -76,4 +76,5 @@ def _type(annotation: str) -> str:
 def _toml(value: str) -> str:
     """Return a Python default as it stands in TOML; None is an absent key."""
     value = re.sub(r"^\((.*?),?\)$", r"[\1]", value).replace("'", '"')
-    return {"field(default_factory=dict)": "{}", "True": "true", "False": "false", "None": ""}.get(value, value)
+    python = {"field(default_factory=dict)": "{}", "True": "true", "False": "false", "None": ""}
+    return python.get(value, value)
