@@ -43,6 +43,10 @@ class Key:
     """Tokenizer, where the table has one and no model."""
     site: str | None = None
     """Site, where the table has one."""
+    partner_model: str | None = None
+    """Model that the rows compare `model` with, where the table has one."""
+    partner_site: str | None = None
+    """Site of that model, where the table has one."""
     layers: tuple[int, ...] = ()
     """Layers, sorted, where the table has them."""
 
@@ -54,6 +58,7 @@ class Key:
     def __str__(self) -> str:
         parts = {"model": self.model, "dataset": self.dataset, "tokenizer": self.tokenizer}
         parts |= {"site": self.site, "layers": ",".join(map(str, self.layers)) or None}
+        parts |= {"partner model": self.partner_model, "partner site": self.partner_site}
         said = ", ".join(f"{name} {value}" for name, value in parts.items() if value)
         return f"{self.table} ({said})"
 

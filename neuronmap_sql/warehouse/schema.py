@@ -78,6 +78,7 @@ def key_columns(table: str) -> tuple[str, ...]:
     """
     names = arrow_schema(table).names
     keys = ("model", "dataset", "site", "layer") if "model" in names else ("dataset", "tokenizer")
+    keys = (*keys, "partner_model", "partner_site")
     return tuple(key for key in keys if key in names)
 
 
