@@ -138,7 +138,7 @@ def test_samples_of_few_tokens_and_of_gaps() -> None:
 
 def batch_of(tok: list[int], doc: list[int]) -> Batch:
     none = torch.zeros(0)
-    return Batch(none, none, none, torch.tensor(tok), torch.tensor(doc))
+    return Batch(none, none, none, torch.tensor(tok), torch.tensor(doc), np.array(tok))
 
 
 def test_pools_over_batches_of_mixed_documents() -> None:

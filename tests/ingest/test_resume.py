@@ -22,6 +22,7 @@ from neuronmap_sql.errors import ModelError, StoreError, UsageError
 from neuronmap_sql.ingest.extraction.extract import Extraction
 from neuronmap_sql.ingest.extraction.hooks import Extractor
 from neuronmap_sql.ingest.extraction.reducers import SiteReducer
+from neuronmap_sql.ingest.extraction.runner import Runner
 from neuronmap_sql.ingest.extraction.saved import SavedState
 from neuronmap_sql.ingest.pipeline import Ingested, ingest
 from neuronmap_sql.ingest.progress import Reporter
@@ -202,7 +203,7 @@ def fail_once(
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(Extraction, "_receive"), (Extremes, "update"), (SiteReducer, "update")]
+    ("owner", "name"), [(Runner, "_receive"), (Extremes, "update"), (SiteReducer, "update")]
 )
 def test_no_value_is_counted_twice_when_memory_runs_out(
     whole: tuple[Path, Ingested], make: Make, store: Store, monkeypatch: pytest.MonkeyPatch,
@@ -248,7 +249,7 @@ def test_batches_grow_back_when_memory_is_there_again(
         run(self, input_ids, *rest)
 
     monkeypatch.setattr(Extractor, "run", short_for_a_while)
-    monkeypatch.setattr("neuronmap_sql.ingest.extraction.extract._PATIENCE", 1)
+    monkeypatch.setattr("neuronmap_sql.ingest.extraction.runner._PATIENCE", 1)
     ingest(make(batch={"tokens": 512, "shard_tokens": 100_000}), store)
     (at,) = failed
     assert max(sizes[at : at + 3]) <= 300

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,10 +59,15 @@ class Batch:
     """[counted] their rows in `tokens`."""
     doc: Tensor
     """[counted] their documents."""
+    host_tok: Indices
+    """[counted] `tok` on the host."""
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+        moved: dict[str, Any] = {
+            name: held.to(device) for name, held in vars(self).items() if isinstance(held, Tensor)
+        }
+        return replace(self, **moved)
 
 
 def plan_shards(windows: Windows, shard_tokens: int) -> list[Shard]:
@@ -101,6 +107,7 @@ def make_batch(windows: Windows, numbers: Indices, device: torch.device) -> Batc
         rows=on_device(rows),
         tok=on_device(tok[rows]),
         doc=on_device(doc[rows]),
+        host_tok=tok[rows],
     )
 
 

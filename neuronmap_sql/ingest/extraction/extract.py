@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from collections.abc import Iterator
@@ -14,13 +13,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from neuronmap_sql.errors import ModelError
 from neuronmap_sql.ingest.data.tokenization import Tokenization
-from neuronmap_sql.ingest.extraction.batching import Batch, Shard, make_batch, plan_shards
-from neuronmap_sql.ingest.extraction.hooks import Extractor, extractor
+from neuronmap_sql.ingest.extraction.batching import Batch, Shard, plan_shards
 from neuronmap_sql.ingest.extraction.pools import Pooler
 from neuronmap_sql.ingest.extraction.reducers import Reduced, SiteReducer
 from neuronmap_sql.ingest.extraction.rows import Place, vector_rows
+from neuronmap_sql.ingest.extraction.runner import HalfCountedError, Runner
 from neuronmap_sql.ingest.extraction.saved import SavedState
 from neuronmap_sql.ingest.extraction.spool import Spool
 from neuronmap_sql.ingest.extraction.transfer import Transfer
@@ -39,9 +37,6 @@ REDUCED = frozenset({"stats", "top", "samples"})
 
 _SAVE_SECONDS = 20.0
 """Least time between two saved states, unless the recipe sets the shards."""
-
-_PATIENCE = 8
-"""Half the batches that must go well before they grow again; it doubles each time they do not."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,10 +78,6 @@ class Work:
         return Partition(self.model_name, self.dataset, hook.site, hook.layer)
 
 
-class _HalfCountedError(RuntimeError):
-    """Memory ran out inside a reduction, which may have counted a part of the batch."""
-
-
 class Extraction:
     """The pass: what it has gathered, where it stands, and how it goes on."""
 
@@ -104,8 +95,6 @@ class Extraction:
         self.work = work
         self.staging = staging
         self.seconds = 0.0
-        self.batch_tokens = work.batch_tokens
-        self._calm, self._patience = 0, _PATIENCE
         self.shard_tokens = work.shard_tokens
         self._reduced = work.hooks if REDUCED & set(work.keep.tables) else []
         self._reducers: dict[Hook, SiteReducer] = {}
@@ -122,7 +111,6 @@ class Extraction:
         }
         self._transfer = Transfer()
         self._poolers: dict[Hook, Pooler] = {}
-        self._batches: dict[torch.device, Batch] = {}
         self._spans = _document_spans(work.tokenization.table)
 
     @property
@@ -144,12 +132,12 @@ class Extraction:
         with (
             self._saved,
             self._transfer,
-            extractor(self.work.model, self.work.hooks, self._receive) as passes,
+            self._runner() as runner,
         ):
             while self._next_shard < len(shards):
                 try:
-                    self._shard(passes, self._next_shard, shards[self._next_shard], meter)
-                except _HalfCountedError:
+                    self._shard(runner, self._next_shard, shards[self._next_shard], meter)
+                except HalfCountedError:
                     _log.warning("memory ran out in a reduction: back to the last saved state")
                     self._restore()
                     continue
@@ -169,89 +157,26 @@ class Extraction:
         for hook in self._reduced:
             yield hook, self._reducer(hook, self.work.device).result()
 
-    def _shard(self, passes: Extractor, number: int, shard: Shard, meter: Meter) -> None:
-        windows = self.work.tokenization.windows
+    def _runner(self) -> Runner:
+        work = self.work
+        windows = work.tokenization.windows
+        return Runner(work.model, work.hooks, windows, work.device, work.batch_tokens, self._reduce)
+
+    def _shard(self, runner: Runner, number: int, shard: Shard, meter: Meter) -> None:
         self._poolers, self._pooled = {}, shard
-        lengths, done = np.diff(windows.offsets), 0
-        while done < len(shard.windows):
-            numbers = shard.batch(done, lengths, self.batch_tokens)
-            self._batch(passes, numbers, self.work.hooks)
-            self._grow()
-            done += len(numbers)
-            size = int(lengths[numbers].sum())
+        for size in runner.run(shard):
             meter.advance(size, size * 2 * sum(hook.width for hook in self.work.hooks))
         for hook, pooler in self._poolers.items():
             rows = vector_rows(self.work.place(hook), shard.first_doc, *pooler.result())
             self.staging.write("vectors", rows, self.work.partition(hook), f"{number:06d}")
 
-    def _batch(self, passes: Extractor, numbers: npt.NDArray[np.int64], hooks: list[Hook]) -> None:
-        """Run one batch; where memory runs out, run its halves for the hooks still missing."""
-        now = make_batch(self.work.tokenization.windows, numbers, self.work.device)
-        self._batches = {self.work.device: now}
-        self._rows_host = now.tok.cpu().numpy()
-        self._taken: set[Hook] = set()
-        try:
-            passes.run(now.input_ids, now.attention_mask, hooks)
-            return
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-            self._shrink(len(numbers), now.input_ids.shape[1], error)
-            if isinstance(error, _HalfCountedError):
-                raise
-        missing = [hook for hook in hooks if hook not in self._taken]
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        middle = len(numbers) // 2
-        for half in (numbers[:middle], numbers[middle:]):
-            self._batch(passes, half, missing)
-
-    def _shrink(self, windows: int, length: int, error: RuntimeError) -> None:
-        """Halve the batches, until many have gone well."""
-        if windows == 1:
-            raise ModelError(
-                f"out of memory with a single window of {length} tokens: set data.context lower,"
-                " hook fewer layers, or use another device"
-            ) from error
-        self.batch_tokens = max(1, windows // 2 * length)
-        self._calm, self._patience = 0, 2 * self._patience
-        _log.warning("out of memory: batches are now %d tokens", self.batch_tokens)
-
-    def _grow(self) -> None:
-        """Try larger batches again after some that went well: others may have let memory go."""
-        self._calm += 1
-        if self.batch_tokens < self.work.batch_tokens and self._calm >= self._patience:
-            self.batch_tokens = min(2 * self.batch_tokens, self.work.batch_tokens)
-            self._calm = 0
-
-    def _receive(self, hook: Hook, tensor: Tensor) -> None:
-        try:
-            self._reduce(hook, tensor)
-        except RuntimeError as error:
-            if _is_out_of_memory(error):
-                raise _HalfCountedError from error
-            raise
-        self._taken.add(hook)
-
-    def _reduce(self, hook: Hook, tensor: Tensor) -> None:
-        batch = self._batch_on(tensor.device)
-        values = tensor.reshape(-1, hook.width)
-        if len(batch.rows) < len(values):
-            values = values[batch.rows]
-        values = values.float()
+    def _reduce(self, hook: Hook, values: Tensor, batch: Batch) -> None:
         if hook in self._reduced:
-            self._reducer(hook, tensor.device).update(values, batch.tok)
+            self._reducer(hook, values.device).update(values, batch.tok)
         if "vectors" in self.work.keep.tables:
-            self._pooler(hook, tensor.device).update(values, batch)
+            self._pooler(hook, values.device).update(values, batch)
         if hook in self.spools:
-            self._transfer.write(self.spools[hook], values, self._rows_host)
-
-    def _batch_on(self, device: torch.device) -> Batch:
-        """The batch on the device of a layer: a model may be spread over several."""
-        if device not in self._batches:
-            self._batches[device] = self._batches[self.work.device].to(device)
-        return self._batches[device]
+            self._transfer.write(self.spools[hook], values, batch.host_tok)
 
     def _reducer(self, hook: Hook, device: torch.device) -> SiteReducer:
         """The reducer of a hook, with its saved state; it stays on the device of its layer."""
@@ -309,8 +234,3 @@ def _document_spans(tokens: pa.Table) -> Tensor:
     spans[1, doc] = tok
     spans[0, doc[::-1]] = tok[::-1]
     return torch.from_numpy(spans)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    kinds = (torch.OutOfMemoryError, _HalfCountedError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from neuronmap_sql.ingest.extraction.stripes import each_stripe, stripes
 from neuronmap_sql.ingest.settings import KeepSettings
 from neuronmap_sql.numerics.bins import BINS
 from neuronmap_sql.numerics.extremes import Extremes
 from neuronmap_sql.numerics.histogram import add_to_histogram
 from neuronmap_sql.numerics.moments import Moments, central_moments, power_sums
+from neuronmap_sql.numerics.stripes import each_stripe, stripes
 
 __all__ = ["Reduced", "SiteReducer", "reducer_bytes"]
 

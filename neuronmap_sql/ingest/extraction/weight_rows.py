@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from neuronmap_sql.ingest.extraction.rows import nullable
-from neuronmap_sql.ingest.extraction.stripes import each_stripe
 from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.models.weights_map import (
     MlpWeights,
@@ -29,6 +28,7 @@ from neuronmap_sql.ingest.models.weights_map import (
 from neuronmap_sql.ingest.progress import Meter
 from neuronmap_sql.ingest.settings import WeightSettings
 from neuronmap_sql.numerics.moments import central_moments, power_sums
+from neuronmap_sql.numerics.stripes import each_stripe
 
 __all__ = ["mlp_places", "seconds_a_neuron", "weight_rows"]
 
