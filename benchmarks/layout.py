@@ -22,7 +22,8 @@ from common import machine, paired, real_activations
 from layouts import Arrays, Blocks, Npy, Planes, TokenRows, Values
 from layouts_sql import BlocksInDuckDB, Columns, Long
 
-from neuronmap_sql.numerics.blocks import iter_block_tables, neuron_major
+from neuronmap_sql.numerics.blocks import iter_block_tables
+from neuronmap_sql.numerics.turning import neuron_major
 
 MB = 1 << 20
 STRIPES = range(0, 1536, 128)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from neuronmap_sql.numerics import blocks, halves
+from neuronmap_sql.numerics import blocks, halves, turning
 
 __all__ = ["Arrays", "Blocks", "K", "Npy", "Planes", "TokenRows", "Values", "top_values"]
 
@@ -124,7 +124,7 @@ class Npy(Arrays):
     def stripes(self) -> Iterator[Values]:
         held = self.held
         for at in range(0, self.shape[1], 128):
-            yield blocks.neuron_major(held[:, at : at + 128])
+            yield turning.neuron_major(held[:, at : at + 128])
 
     def matrix(self) -> Values:
         matrix = self.spare.reshape(self.shape)
@@ -281,4 +281,4 @@ class TokenRows(Arrays):
     def stripes(self) -> Iterator[Values]:
         matrix = self.matrix()
         for at in range(0, self.shape[1], 128):
-            yield blocks.neuron_major(matrix[:, at : at + 128])
+            yield turning.neuron_major(matrix[:, at : at + 128])

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from layouts import Arrays, Blocks, K, Values, top_values
 from numpy.typing import NDArray
 
-from neuronmap_sql.numerics import blocks, halves
+from neuronmap_sql.numerics import blocks, halves, turning
 
 __all__ = ["BlocksInDuckDB", "Columns", "Long"]
 
@@ -112,7 +112,7 @@ class Long(Engine):
         tok = np.arange(len(values), dtype=np.int32)
         with pq.ParquetWriter(self.path, schema, column_encoding=encoding, **WIDE) as writer:
             for first in range(0, values.shape[1], 8):
-                rows = blocks.neuron_major(values[:, first : first + 8])
+                rows = turning.neuron_major(values[:, first : first + 8])
                 neuron = np.repeat(np.arange(first, first + 8, dtype=np.int32), len(tok))
                 flat = halves.widen(rows).reshape(-1)
                 columns = [pa.array(c) for c in (neuron, np.tile(tok, 8), flat)]
@@ -162,7 +162,7 @@ class Columns(Engine):
         schema = pa.schema([(name, pa.float32()) for name in names])
         with pq.ParquetWriter(self.path, schema, **options) as writer:
             for first in range(0, len(values), 32768):
-                rows = halves.widen(blocks.neuron_major(values[first : first + 32768]))
+                rows = halves.widen(turning.neuron_major(values[first : first + 32768]))
                 writer.write_table(pa.table(list(map(pa.array, rows)), schema=schema))
 
     def top(self, neuron: int) -> NDArray[np.generic]:

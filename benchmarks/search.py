@@ -7,12 +7,15 @@
 Data: as in `queries.py`, the neurons of one layer of a real BERT (MiniLM) over the demo text. The
 first table says what each contender keeps beside the values, and how long that takes to make; the
 second, what it reads for an answer and how long that takes over numpy's way on a token-major
-memmap. All answers are compared with numpy's in float64 before they are timed.
+memmap. All answers are compared with numpy's in float64 before they are timed; those of int8 codes
+that are not checked against float16 values must be within the error that they state.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -28,6 +31,8 @@ from layouts_sql import Long
 from numpy.typing import NDArray
 
 from neuronmap_sql.api import Warehouse
+from neuronmap_sql.numerics.blocks import writer_options
+from neuronmap_sql.numerics.int8 import iter_int8_tables
 from neuronmap_sql.warehouse.frames import stored_files
 from neuronmap_sql.warehouse.search import nearest_tokens, top_tokens
 from queries import LAYER, ONE, THREE, record
@@ -73,6 +78,8 @@ class Answer:
     """Bytes that were read for it, if the contender counts them."""
     blocks: str = ""
     """Blocks read, of those there are."""
+    error: float = 0.0
+    """Most that the values are off."""
 
 
 class Contender:
@@ -147,7 +154,7 @@ class Numpy(Contender):
 class Core(Contender):
     """Blocks in the order of their bounds, read from the files."""
 
-    name = "ours, Python"
+    name, table = "ours, Python", "activations"
 
     def __init__(self, held: NDArray[np.float16], aside: Path, root: Path) -> None:
         self.held, self.aside, self.root = held, aside, root
@@ -156,7 +163,7 @@ class Core(Contender):
         Blocks(self.aside / "blocks.parquet", self.held.shape).write(self.held)
 
     def kept(self) -> tuple[int, int]:
-        (files,) = stored_files(self.root, "activations", "minilm", "mlp", LAYER).values()
+        (files,) = stored_files(self.root, self.table, "minilm", "mlp", LAYER).values()
         return _bytes(files, "vals")
 
     def ask(self, question: Question) -> Answer:
@@ -166,7 +173,29 @@ class Core(Contender):
         else:
             (found,) = top_tokens(*where, question.k, question.by)
         blocks = f"{found.blocks_read} of {found.blocks}"
-        return Answer(found.tok, found.value, found.bytes_read, blocks)
+        off = float(found.error.max(initial=0))
+        return Answer(found.tok, found.value, found.bytes_read, blocks, off)
+
+
+class Codes(Core):
+    """Blocks of int8 codes; the float16 values of what they leave, from token-major rows."""
+
+    name, table = "ours, int8 beside matrices", "activations_int8"
+
+    def make(self) -> None:
+        writer = None
+        for table in iter_int8_tables(self.held):
+            path = self.aside / "codes.parquet"
+            writer = writer or pq.ParquetWriter(path, table.schema, **writer_options())
+            writer.write_table(table)
+        assert writer is not None
+        writer.close()
+
+
+class CodesAlone(Codes):
+    """The codes as they are: approximate."""
+
+    name = "ours, int8 alone"
 
 
 class Sql(Contender):
@@ -285,6 +314,9 @@ def check(reference: Numpy, contender: Contender, question: Question) -> Answer:
     rough = 1e-4 if contender.slow else 1e-6  # DeepEverest computes in float32
     where = f"{contender.name}: {question.title}"
     assert len(np.unique(answer.tok)) == question.k, where
+    if answer.error:
+        assert (np.abs(sign * answer.value - score[answer.tok]) <= answer.error).all(), where
+        return answer
     for found in (score[answer.tok], sign * answer.value):
         np.testing.assert_allclose(found, best, rtol=rough, atol=1e-9, err_msg=where)
     return answer
@@ -331,6 +363,12 @@ def ask(reference: Numpy, contenders: list[Contender], rounds: int) -> None:
             print(row, flush=True)
 
 
+def lacking(root: Path, folder: Path, *tables: str) -> Path:
+    """Link the files of a warehouse without some tables."""
+    leave = shutil.ignore_patterns(*tables)
+    return Path(shutil.copytree(root, folder, ignore=leave, copy_function=os.link))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--limit", type=int, default=0, help="documents; all by default")
@@ -340,16 +378,20 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         aside = Path(name)
-        wh = record(options.folder or aside, "blocks", ("activations",), options.limit)
+        tables = ("activations", "int8", "matrices")
+        wh = record(options.folder or aside, "all", tables, options.limit)
         np.save(aside / "values.npy", np.ascontiguousarray(wh.matrix("minilm", LAYER)))
         held = np.load(aside / "values.npy", mmap_mode="r")
         reference = Numpy(held, aside)
-        made = [reference, Core(held, aside, wh.path), DuckDB(held, aside)]
+        beside = lacking(wh.path, aside / "beside", "activations")
+        alone = lacking(wh.path, aside / "alone", "activations", "token_matrices")
+        codes = [Codes(held, aside, beside), CodesAlone(held, aside, alone)]
+        made = [reference, Core(held, aside, wh.path), *codes, DuckDB(held, aside)]
         if options.deepeverest:
             made.append(DeepEverest(held, options.deepeverest))
         print(machine("numpy", "duckdb", "pyarrow"))
         print("{:,} tokens x {:,} neurons\n".format(*held.shape))
-        make(made)
+        make([each for each in made if each is not codes[1]])
         ask(reference, [*made[:2], Sql(wh), *made[2:]], options.rounds)
 
 

@@ -11,6 +11,11 @@ import duckdb
 import polars as pl
 
 from neuronmap_sql.errors import UnknownNameError
+from neuronmap_sql.imports.correlations import CorrelationMatrix, import_correlations
+from neuronmap_sql.imports.entering import Imported
+from neuronmap_sql.imports.hdf5_reading import VectorFile, import_hdf5
+from neuronmap_sql.imports.hdf5_writing import VectorChoice, export_hdf5
+from neuronmap_sql.imports.neurons import NeuronTable, import_neurons
 from neuronmap_sql.queries.run import run as run_query
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.frames import matrix, table
@@ -137,6 +142,167 @@ class Warehouse:
         self.close()  # `docs` may have new label columns
         return done
 
+    def import_neurons(
+        self,
+        path: str | Path,
+        *,
+        model: str,
+        dataset: str,
+        site: str = "mlp",
+        neurons: int | None = None,
+        layers: int | None = None,
+        width: int | None = None,
+        columns: Mapping[str, str] | None = None,
+        partial: bool = False,
+        source: str = "",
+        replace: bool = False,
+    ) -> Imported:
+        """Read a published neuron table into `published_neurons`.
+
+        Args:
+            path: a CSV file in the schema of the universal-neurons code: layer, neuron, max_corr,
+                ..., excess_corr. Empty cells and NaN become NULL.
+            model: name for the model that the table is of.
+            dataset: name for what the values were measured on.
+            site: place of the neurons.
+            neurons: how many the model has in all; or say `layers` and `width`, the neurons of one.
+            layers: see `neurons`.
+            width: see `neurons`.
+            columns: names in the file to those of `published_neurons`, where the file has others;
+                '' leaves a column out.
+            partial: columns of the schema may be missing, and are NULL then.
+            source: where the file is from: kept as the run's title.
+            replace: take the place of a run that holds the same names.
+
+        Returns:
+            The run, and whether it was there before: the same file and names make the same run.
+
+        Raises:
+            DataError: file and line of a bad number, or of a column that is unknown or missing.
+            UsageError: another run holds the names.
+        """
+        about = NeuronTable(
+            model, dataset, site, neurons, layers, width, dict(columns or {}), partial
+        )
+        return import_neurons(self.store, Path(path), about, source=source, replace=replace)
+
+    def import_correlations(
+        self,
+        path: str | Path,
+        *,
+        model: str,
+        partner: str,
+        dataset: str,
+        site: str = "mlp",
+        layers: int | Sequence[int] | None = None,
+        partner_layers: int | Sequence[int] | None = None,
+        k: int = 10,
+        n: int | None = None,
+        source: str = "",
+        replace: bool = False,
+    ) -> Imported:
+        """Read a matrix of correlations into `neuron_pairs` and `neuron_matches`, both ways.
+
+        A neuron without any number is `undefined` there. `model_pairs` gets no row, since a matrix
+        does not tell what that is about.
+
+        Args:
+            path: .csv, .npy, or .pt with one tensor: [neurons of A, neurons of B], layer by layer,
+                or [layers, neurons, layers, neurons]. Pickled objects are never loaded.
+            model: name of A.
+            partner: name of B.
+            dataset: name of what both read.
+            site: place of the neurons.
+            layers: layers of equal width that the rows are cut into, or the width of each; left
+                out: one layer, or what the shape says.
+            partner_layers: the same of the columns; left out: as the rows.
+            k: partners kept of each neuron, by value and by magnitude.
+            n: tokens that the correlations are over, if known.
+            source: where the file is from: kept as the run's title.
+            replace: take the place of a run that holds the same names.
+
+        Raises:
+            DataError: the file is no such matrix, would have to be unpickled, or has values
+                beyond 1.
+            UsageError: the layers do not fit, or another run holds the names.
+        """
+        about = CorrelationMatrix(
+            model, partner, dataset, site, _layers(layers), _layers(partner_layers), k, n
+        )
+        return import_correlations(self.store, Path(path), about, source=source, replace=replace)
+
+    def import_hdf5(
+        self,
+        path: str | Path,
+        *,
+        model: str | None = None,
+        dataset: str | None = None,
+        site: str | None = None,
+        pool: str | None = None,
+        source: str = "",
+        replace: bool = False,
+        with_children: bool = False,
+    ) -> Imported:
+        """Read pooled vectors in the classic HDF5 layout: `docs`, `vectors` and `vector_stats`.
+
+        A question is a document, `activations/<question>/<layer>/vector` its vector. Statistics
+        (mean, std, min, max, sparsity) become columns; other attributes become labels of the
+        document, or JSON. Documents that the dataset has already are joined by their ids. Links,
+        virtual datasets and foreign filters are refused. Needs the extra `hdf5`.
+
+        Args:
+            path: the file.
+            model: name for the model; left out: the file's attribute model_name.
+            dataset: name for the documents; left out: the attribute dataset, or the file's name.
+            site: one site for all layers; left out: a layer's attribute site, or what is left of
+                its name without its number.
+            pool: how tokens were pooled: mean, last, first or max; left out: the attribute pool,
+                or mean.
+            source: where the file is from: kept as the runs' title.
+            replace: take the place of runs that hold the same names.
+            with_children: let other runs go too that were computed from those.
+
+        Raises:
+            DataError: the file is damaged, of another layout, or points to what is not in it.
+            UsageError: h5py is not installed, or other runs hold the names.
+        """
+        about = VectorFile(model, dataset, site, pool)
+        done = import_hdf5(
+            self.store, Path(path), about,
+            source=source, replace=replace, with_children=with_children,
+        )  # fmt: skip
+        self.close()  # `docs` may have new label columns
+        return done
+
+    def export_hdf5(
+        self,
+        path: str | Path,
+        *,
+        model: str,
+        dataset: str | None = None,
+        site: str | None = None,
+        pool: str | None = None,
+    ) -> int:
+        """Write pooled vectors with documents and statistics in the classic HDF5 layout.
+
+        `import_hdf5` reads the same rows from it. Needs the extra `hdf5`.
+
+        Args:
+            path: file to write, whole or not at all.
+            model: value of the column `model`.
+            dataset: needed if the model has vectors on several.
+            site: only this one; left out: all.
+            pool: needed if there are several.
+
+        Returns:
+            Vectors written.
+
+        Raises:
+            UnknownNameError: there are no such vectors: keep `vectors`.
+            UsageError: several datasets or pools fit; or h5py is not installed.
+        """
+        return export_hdf5(self.store, Path(path), VectorChoice(model, dataset, site, pool))
+
     def sql(self, query: str, params: Mapping[str, Any] | Sequence[Any] | None = None) -> Result:
         """Run SQL: `.pl()` polars, `.df()` pandas, `.arrow()` Arrow, `.reader()` in batches.
 
@@ -183,6 +349,8 @@ class Warehouse:
         """Return all stored values of one site and layer, [tokens, neurons], float16.
 
         Row i is the token with `tok = i` in table `tokens`; values that were not finite are NaN.
+        Where a run keeps `int8` only, a value is off by at most a 451st of the range of its
+        neuron's values, and rounded to float16.
 
         Args:
             model: value of the column `model`.
@@ -192,7 +360,7 @@ class Warehouse:
             kind: a numpy array, or a torch tensor over the same memory.
 
         Raises:
-            UnknownNameError: nothing is stored there: keep `activations` or `matrices`.
+            UnknownNameError: nothing is stored there: keep `activations`, `matrices` or `int8`.
             UsageError: several datasets fit.
         """
         values = matrix(self.path, model, layer, site, dataset).values
@@ -257,7 +425,9 @@ class Warehouse:
         """Return the exact top k of the stored values, for any k, with tokens in context.
 
         Blocks are read in the order of their largest (smallest) values, and only until the rest
-        cannot matter: at most k of one neuron.
+        cannot matter: at most k of one neuron. Where `activations` are not kept, codes (`int8`)
+        leave candidates, which are checked against `matrices` of the same run; without those the
+        answer is approximate, and says so.
 
         Args:
             model: value of the column `model`.
@@ -270,11 +440,12 @@ class Warehouse:
             dataset: only this one; all, if left out.
 
         Returns:
-            Columns dataset, rank, value, token, context, doc_id, doc, pos, tok, blocks_read and
-            blocks, of which there are; ties go to the earlier token.
+            Columns dataset, rank, value, error, token, context, doc_id, doc, pos, tok, blocks_read
+            and blocks, of which there are; ties go to the earlier token. An `error` above 0 is the
+            most that the values are off, and that ranks are mistaken by twice.
 
         Raises:
-            UnknownNameError: no such values are stored: keep `activations`.
+            UnknownNameError: no such values are stored: keep `activations` or `int8`.
             UsageError: there is no such side, or no such way to combine.
         """
         top_tokens(self.path, model, site, layer, _listed(neurons), 0, side, combine, dataset)
@@ -312,8 +483,9 @@ class Warehouse:
             dataset: needed if the model has values on several datasets with such a document.
 
         Returns:
-            Columns dataset, rank, distance, token, context, doc_id, doc, pos, tok, blocks_read
-            and blocks; the token itself is left out, and ties go to the earlier token.
+            Columns dataset, rank, distance, error, token, context, doc_id, doc, pos, tok,
+            blocks_read and blocks; the token itself is left out, and ties go to the earlier token.
+            `error` is that of `top_values`.
 
         Raises:
             UnknownNameError: no such values, or no such token, are stored.
@@ -361,3 +533,7 @@ class Warehouse:
 
 def _listed(neurons: int | Sequence[int]) -> list[int]:
     return [neurons] if isinstance(neurons, int) else list(neurons)
+
+
+def _layers(layers: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
+    return layers if layers is None or isinstance(layers, int) else tuple(layers)

@@ -38,7 +38,7 @@ def ingest(
     keep: Annotated[
         str | None,
         typer.Option(
-            help="keep.tables, by commas: stats,top,samples,weights,activations,firings,"
+            help="keep.tables, by commas: stats,top,samples,weights,activations,int8,firings,"
             "matrices,vectors."
         ),
     ] = None,

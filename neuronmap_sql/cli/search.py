@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from neuronmap_sql.cli.common import WarehouseOption, opened
@@ -58,13 +59,18 @@ def top(
     form: FileFormatOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Print the tokens with the highest (or lowest) stored values: exact, for any k."""
+    """Print the tokens with the highest (or lowest) stored values: exact, for any k.
+
+    Where a run keeps int8 and neither activations nor matrices, the column `error` says how far off
+    they may be.
+    """
     with opened(warehouse) as wh:
         found = wh.top_values(
             model, layer, _numbers(neurons), count,
             site=site, side=side.value, combine=combine.value, dataset=dataset,
         )  # fmt: skip
         emit(found.to_arrow(), form, output)
+        _say_how_exact(found)
 
 
 def nearest(
@@ -88,6 +94,17 @@ def nearest(
             site=site, metric=metric.value, dataset=dataset,
         )  # fmt: skip
         emit(found.to_arrow(), form, output)
+        _say_how_exact(found)
+
+
+def _say_how_exact(found: pl.DataFrame) -> None:
+    error = max(found["error"].to_list(), default=0.0)
+    if error:
+        typer.echo(
+            f"approximate: decoded from int8, off by at most {error:.3g}; keep activations, or"
+            " matrices beside int8, for exact answers",
+            err=True,
+        )
 
 
 def _numbers(neurons: str) -> list[int]:

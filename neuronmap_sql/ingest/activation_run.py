@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from neuronmap_sql.ingest.extraction.extract import Extraction, Work
-from neuronmap_sql.ingest.extraction.large_rows import block_rows, firing_rows, token_rows
+from neuronmap_sql.ingest.extraction.large_rows import (
+    block_rows,
+    firing_rows,
+    int8_rows,
+    token_rows,
+)
 from neuronmap_sql.ingest.extraction.rows import (
     layer_stats,
     neuron_stats,
@@ -53,7 +59,7 @@ def write_activations(job: Job, staging: Staging, reporter: Reporter) -> dict[st
     with reporter.meter(title, int(windows.offsets[-1]), "tokens", staging.beat) as meter:
         extraction.run(meter)
     nonfinite = _write_reduced(job, staging, work, extraction)
-    _write_spooled(staging, work, extraction, reporter)
+    quantization_error = _write_spooled(staging, work, extraction, reporter)
     staging.write("sites", site_rows(work.model_name, work.hooks))
     counted = len(work.tokenization.table)
     loaded = job.loaded
@@ -68,6 +74,7 @@ def write_activations(job: Job, staging: Staging, reporter: Reporter) -> dict[st
         f" windows sorted by length within shards of {extraction.shard_tokens} positions",
         "tolerance": tolerance if np.isfinite(tolerance) else None,
         "nonfinite": nonfinite,
+        "quantization_error": quantization_error,
     }
 
 
@@ -94,21 +101,26 @@ def _write_reduced(job: Job, staging: Staging, work: Work, extraction: Extractio
 
 def _write_spooled(
     staging: Staging, work: Work, extraction: Extraction, reporter: Reporter
-) -> None:
+) -> float | None:
     """Turn the spool into the large tables, some hooks side by side.
 
     Turning, encoding and writing give up Python's lock, and while one thread waits for the disk
     another turns.
+
+    Returns:
+        The largest error of a neuron in `activations_int8`, if that is kept.
     """
     spools = extraction.spools
     if not spools:
-        return
+        return None
     total = sum(spool.values.nbytes for spool in spools.values())
+    errors: list[float] = []
 
     def write(hook: Hook) -> int:
         values, place = spools[hook].values, work.place(hook)
         makers = {
             "activations": ("activations", block_rows(place, values)),
+            "int8": ("activations_int8", _noting(errors, int8_rows(place, values))),
             "firings": ("firings", firing_rows(place, values, work.keep)),
             "matrices": ("token_matrices", token_rows(place, values)),
         }
@@ -127,6 +139,14 @@ def _write_spooled(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    return max(errors, default=None)
+
+
+def _noting(errors: list[float], groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Pass rows on, and note the largest error of each group."""
+    for rows in groups:
+        errors.append(pc.max(rows["rms_error"]).as_py())
+        yield rows
 
 
 def _write_groups(

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from neuronmap_sql.ingest.provenance import versions
+from neuronmap_sql.warehouse.provenance import versions
 from neuronmap_sql.warehouse.shell import find_duckdb
 
 __all__ = ["Finding", "examine"]

@@ -116,7 +116,7 @@ def _weights_seconds(job: Job) -> float:
 
 
 def _spooled(recipe: Recipe) -> bool:
-    return bool({"activations", "matrices", "firings"} & set(recipe.keep.tables))
+    return bool({"activations", "firings", "int8", "matrices"} & set(recipe.keep.tables))
 
 
 def _shared(job: Job) -> int:
@@ -138,6 +138,7 @@ def _disk(recipe: Recipe, tokens: int, neurons: int, documents: int) -> int:
         "top": ranked,
         "samples": samples,
         "activations": tokens * neurons * 2,
+        "int8": tokens * neurons,
         "matrices": tokens * neurons * 2,
         "firings": int(tokens * neurons * keep.firings_fraction * _FIRING_BYTES),
         "vectors": documents * neurons * 4 * len(keep.pool),

@@ -38,6 +38,7 @@ _TABLES = {
     "top": ("top_activations",),
     "samples": ("activation_samples",),
     "activations": ("activations",),
+    "int8": ("activations_int8",),
     "firings": ("firings",),
     "matrices": ("token_matrices",),
     "vectors": ("vectors",),

@@ -25,15 +25,15 @@ from neuronmap_sql.ingest.extraction.weight_rows import mlp_places, weight_rows
 from neuronmap_sql.ingest.job import Job, prepare
 from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.progress import Reporter
-from neuronmap_sql.ingest.provenance import git_revision, versions
 from neuronmap_sql.ingest.recipe import to_toml
 from neuronmap_sql.ingest.settings import Recipe
 from neuronmap_sql.warehouse.files import disk_errors
 from neuronmap_sql.warehouse.manifest import Key
+from neuronmap_sql.warehouse.provenance import git_revision, versions
 from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.store import Store
 
-__all__ = ["Ingested", "ingest"]
+__all__ = ["Ingested", "Maker", "ingest", "logged"]
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def ingest(
     new = {kind: run for kind, run in runs.items() if not store.has(run)}
     keys = {run: job.keys(kind) for kind, run in new.items()}
     with ExitStack() as stack:
-        maker = _Maker(job, store, reporter, stack)
+        maker = Maker(job, store, reporter, stack)
         together = store.leaving(keys, replace=replace, with_children=with_children)
         made = []
         for kind, run in runs.items():
@@ -101,10 +101,11 @@ def ingest(
     return Ingested(runs, tuple(made), len(job.tokenization.table), time.monotonic() - began)
 
 
-class _Maker:
+class Maker:
     """Makes the runs of a job, one kind at a time."""
 
     def __init__(self, job: Job, store: Store, reporter: Reporter, stack: ExitStack) -> None:
+        """Make ready; `stack` lets the unfinished runs go when it is closed."""
         self.job = job
         self.store = store
         self.reporter = reporter
@@ -118,7 +119,7 @@ class _Maker:
             return False
         began = time.monotonic()
         staging = self.stack.enter_context(self.store.stage(run))
-        with _logged(self.store.root / "logs", run):
+        with logged(self.store.root / "logs", run):
             _log.info("run %s of recipe:\n%s", run, to_toml(self.job.recipe))
             try:
                 with disk_errors(self.store.root):
@@ -194,7 +195,7 @@ class _Maker:
 
 
 @contextmanager
-def _logged(folder: Path, run: str) -> Iterator[None]:
+def logged(folder: Path, run: str) -> Iterator[None]:
     """Write what this package logs to `logs/<run>.log` while the block lasts."""
     folder.mkdir(exist_ok=True)
     handler = logging.FileHandler(folder / f"{run}.log", encoding="utf-8")

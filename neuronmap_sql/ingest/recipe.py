@@ -8,16 +8,36 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from neuronmap_sql.errors import RecipeError, nearest
 from neuronmap_sql.ingest.recipe_checks import TABLES, check_names, check_values, refuse_bad_text
-from neuronmap_sql.ingest.settings import CustomSite, Recipe, SiteSettings
+from neuronmap_sql.ingest.settings import (
+    CustomSite,
+    DataSettings,
+    ModelSettings,
+    Recipe,
+    SiteSettings,
+)
 
-__all__ = ["TABLES", "parse_recipe", "read_recipe", "recipe_from_flags", "to_toml"]
+__all__ = [
+    "TABLES",
+    "changed",
+    "parse_recipe",
+    "read_recipe",
+    "read_toml",
+    "recipe_from_flags",
+    "rooted_data",
+    "rooted_model",
+    "to_toml",
+    "validated",
+]
+
+Settings = TypeVar("Settings")
+Model = TypeVar("Model", bound=ModelSettings)
 
 
 def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -31,8 +51,17 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
     Raises:
         RecipeError: it cannot be read, or a key or value is wrong; names file and key.
     """
+    return parse_recipe(read_toml(path), str(path), path.parent, overrides or {})
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        RecipeError: it cannot be read; names the nearest recipes.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         here = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise RecipeError(f"{path}: no such recipe{nearest(path.name, here)}") from None
@@ -40,7 +69,6 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
         raise RecipeError(f"{path}: cannot be read: {error}") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from error
-    return parse_recipe(raw, str(path), path.parent, overrides or {})
 
 
 def parse_recipe(
@@ -54,19 +82,36 @@ def parse_recipe(
         base: folder that relative paths of models and data start from.
         overrides: as in `read_recipe`.
     """
-    refuse_bad_text(raw, origin)
-    refuse_bad_text(dict(overrides or {}), origin)
-    raw = _with_overrides(raw, overrides or {})
-    raw = _with_custom_sites(raw, origin)
-    _refuse_unknown(raw, Recipe, origin, "")
-    try:
-        recipe = TypeAdapter(Recipe).validate_python(raw)
-    except ValidationError as error:
-        raise RecipeError(_explain(error, origin)) from None
+    recipe = validated(Recipe, raw, origin, overrides or {})
     check_values(recipe, origin)
     recipe = _rooted(recipe, base)
     check_names(recipe, origin)
     return recipe
+
+
+def validated(
+    kind: type[Settings], raw: dict[str, Any], origin: str, overrides: Mapping[str, Any]
+) -> Settings:
+    """Turn nested dictionaries into settings.
+
+    Args:
+        kind: a dataclass whose fields may be dataclasses, and tuples of them.
+        raw: what TOML gives.
+        origin: what to call it in errors.
+        overrides: as in `read_recipe`.
+
+    Raises:
+        RecipeError: a key is unknown or missing, or a value of the wrong type; names the key.
+    """
+    refuse_bad_text(raw, origin)
+    refuse_bad_text(dict(overrides), origin)
+    raw = _with_overrides(raw, overrides)
+    raw = _with_custom_sites(raw, origin)
+    _refuse_unknown(raw, kind, origin, "")
+    try:
+        return TypeAdapter(kind).validate_python(raw)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, origin)) from None
 
 
 def recipe_from_flags(values: Mapping[str, Any]) -> Recipe:
@@ -80,10 +125,11 @@ def recipe_from_flags(values: Mapping[str, Any]) -> Recipe:
 
 def to_toml(recipe: Recipe) -> str:
     """Write a recipe as TOML, without the values that are the defaults."""
-    return tomli_w.dumps(_changed(recipe))
+    return tomli_w.dumps(changed(recipe))
 
 
-def _changed(settings: Any) -> dict[str, Any]:
+def changed(settings: Any) -> dict[str, Any]:
+    """Return settings as nested dictionaries, without the values that are the defaults."""
     out: dict[str, Any] = {}
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
@@ -92,8 +138,10 @@ def _changed(settings: Any) -> dict[str, Any]:
         elif item.name == "use" and settings.custom:
             out["use"] = list(value)  # beside custom sites, `use` is empty by default
         elif dataclasses.is_dataclass(value):
-            if inner := _changed(value):
+            if inner := changed(value):
                 out[item.name] = inner
+        elif isinstance(value, tuple) and any(map(dataclasses.is_dataclass, value)):
+            out[item.name] = [changed(one) for one in value]
         elif value not in (None, {}) and value != item.default:
             out[item.name] = list(value) if isinstance(value, tuple) else value
     return out
@@ -144,7 +192,12 @@ def _refuse_unknown(raw: dict[str, Any], kind: type, origin: str, prefix: str) -
     for key, value in raw.items():
         if key not in hints:
             raise RecipeError(f"{origin}: unknown key {prefix + key!r}{nearest(key, hints)}")
-        if dataclasses.is_dataclass(hints[key]):
+        several: tuple[Any, ...] = get_args(hints[key])[:1]
+        if several and dataclasses.is_dataclass(several[0]):
+            for one in value if isinstance(value, list | tuple) else ():
+                if isinstance(one, dict):  # else the check of types refuses it
+                    _refuse_unknown(one, cast("type", several[0]), origin, f"{key}.")
+        elif dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, dict):
                 raise RecipeError(f"{origin}: {key!r} must be a table: [{key}]")
             _refuse_unknown(value, hints[key], origin, f"{key}.")
@@ -165,7 +218,14 @@ def _explain(error: ValidationError, origin: str) -> str:
 
 
 def _rooted(recipe: Recipe, base: Path) -> Recipe:
-    """Make the paths of a recipe absolute; what is no path is a hub id or a family's name."""
+    """Make the paths of a recipe absolute."""
+    return dataclasses.replace(
+        recipe, model=rooted_model(recipe.model, base), data=rooted_data(recipe.data, base)
+    )
+
+
+def rooted_model(model: Model, base: Path) -> Model:
+    """Make paths absolute, and set the name; what is no path is a hub id or a family's name."""
 
     def rooted(source: str) -> str:
         path = base / _expanded(source)
@@ -173,22 +233,23 @@ def _rooted(recipe: Recipe, base: Path) -> Recipe:
         known = source.startswith((".", "/", "~")) or (source and os.path.exists(path))  # noqa: PTH110
         return os.path.realpath(path) if known else source
 
-    family = recipe.model.family
+    family = model.family
     if family.endswith(".toml"):
         family = os.path.realpath(base / _expanded(family))
 
-    model = dataclasses.replace(
-        recipe.model,
-        name=recipe.model.key.partition("@")[0] if not recipe.model.name else recipe.model.name,
-        source=rooted(recipe.model.source),
+    return dataclasses.replace(
+        model,
+        name=model.name or model.key.partition("@")[0],
+        source=rooted(model.source),
         family=family,
-        tokenizer=rooted(recipe.model.tokenizer),
+        tokenizer=rooted(model.tokenizer),
     )
-    data_path = base.resolve() / _expanded(recipe.data.path)
-    data = dataclasses.replace(recipe.data, path=str(data_path))
-    if not data.name:
-        data = dataclasses.replace(data, name=_stem(str(data_path)))
-    return dataclasses.replace(recipe, model=model, data=data)
+
+
+def rooted_data(data: DataSettings, base: Path) -> DataSettings:
+    """Make the path absolute, and set the name."""
+    path = str(base.resolve() / _expanded(data.path))
+    return dataclasses.replace(data, path=path, name=data.name or _stem(path))
 
 
 def _expanded(path: str) -> Path:

@@ -9,9 +9,20 @@ from neuronmap_sql.errors import RecipeError, UsageError, nearest
 from neuronmap_sql.ingest.settings import ModelSettings, Recipe
 from neuronmap_sql.warehouse.names import check
 
-__all__ = ["TABLES", "check_names", "check_sites", "check_values", "refuse_bad_text"]
+__all__ = [
+    "TABLES",
+    "check_keys",
+    "check_model",
+    "check_names",
+    "check_sites",
+    "check_values",
+    "refuse_bad_text",
+]
 
-TABLES = ("stats", "top", "samples", "weights", "activations", "firings", "matrices", "vectors")
+TABLES = (
+    *("stats", "top", "samples", "weights"),
+    *("activations", "int8", "firings", "matrices", "vectors"),
+)
 """What `keep.tables` may name."""
 
 _POOLS = ("mean", "last", "first", "max")
@@ -63,13 +74,17 @@ def check_values(recipe: Recipe, origin: str) -> None:
         raise RecipeError(f"{origin}: keep.tables is empty; known: {', '.join(TABLES)}")
     if not recipe.sites.use and not recipe.sites.custom and keep.tables != ("weights",):
         raise RecipeError(f"{origin}: sites.use is empty: name at least one site, such as 'mlp'")
-    _check_device_map(recipe.model, origin)
+    check_model(recipe.model, origin)
     if not recipe.model.source or not recipe.data.path:
         raise RecipeError(f"{origin}: model.source and data.path must not be empty")
 
 
-def _check_device_map(model: ModelSettings, origin: str) -> None:
-    """Raise RecipeError for limits that mean nothing, or a device beside a map of devices."""
+def check_model(model: ModelSettings, origin: str) -> None:
+    """Refuse limits that mean nothing, or a device beside a map of devices.
+
+    Raises:
+        RecipeError: names the key.
+    """
     if model.device_map == "none":
         if model.max_memory:
             raise RecipeError(f'{origin}: model.max_memory needs model.device_map = "auto"')
@@ -93,9 +108,15 @@ def check_names(recipe: Recipe, origin: str) -> None:
     Raises:
         RecipeError: one cannot; names the key and the reason.
     """
-    _check(recipe.model.key, f"{origin}: model.name")
-    _check(recipe.data.name, f"{origin}: data.name")
+    check_keys([recipe.model.key], recipe.data.name, origin)
     check_sites((site.name for site in recipe.sites.custom), origin)
+
+
+def check_keys(models: Iterable[str], dataset: str, origin: str) -> None:
+    """Make sure that models and dataset can be keys of the warehouse; see `check_names`."""
+    for model in models:
+        _check(model, f"{origin}: model.name")
+    _check(dataset, f"{origin}: data.name")
 
 
 def check_sites(sites: Iterable[str], origin: str) -> None:

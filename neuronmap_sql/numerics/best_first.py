@@ -6,6 +6,9 @@ unread value belongs to the answer. For the values of one neuron the bounds are 
 blocks hold k values as good as anything unread, and at most k blocks are read. The idea is that
 of the threshold algorithm (Fagin, Lotem and Naor 2001), which DeepEverest (He et al., VLDB 2022)
 brought to activations.
+
+Where a block's values are known but for an error, the same holds within it: each token's score has
+a bound, and `rechecked` asks for the exact values of those tokens only that can still matter.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Best", "Score", "best_first", "combined", "cosine", "euclidean"]
+__all__ = ["Best", "Score", "best_first", "combined", "cosine", "euclidean", "rechecked"]
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -34,6 +37,11 @@ class Score:
     """Scores [n] of values [neurons, n]; NaN where a value is."""
     bound: Callable[[F64, F64], F64]
     """Upper bounds [blocks] from the smallest and largest values [neurons, blocks]."""
+    shown: Callable[[F64], F64]
+    """What scores [n] stand for: values, or distances."""
+    error: Callable[[F64, Callable[[], F64]], F64 | np.floating]
+    """Most that what is shown of tokens [n] is off, of each or of all: from the most that values
+    are off [neurons], and from what gives the values [neurons, n] if they matter."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +54,14 @@ class Best:
     """Blocks of tokens that were read to prove it."""
 
 
-def best_first(bounds: F64, starts: I64, read: Callable[[int], F64], k: int) -> Best:
+def best_first(bounds: F64, starts: I64, read: Callable[[int, float], F64], k: int) -> Best:
     """Find the k best scores.
 
     Args:
         bounds: upper bound of each block's scores, shape [blocks]; NaN for a block without any.
         starts: first token of each block, ascending, shape [blocks].
-        read: returns the scores of a block, one a token; NaN is no score.
+        read: returns the scores of a block, one a token; NaN is no score. Scores below its second
+            argument do not matter, nor do those beyond the k best of the block.
         k: how many.
     """
     tok, score, blocks_read = np.empty(0, np.int64), np.empty(0), 0
@@ -62,7 +71,7 @@ def best_first(bounds: F64, starts: I64, read: Callable[[int], F64], k: int) -> 
             break
         if worst == bounds[block] and tok[-1] < starts[block]:
             break  # and so for all further blocks of that bound: they come later
-        found, blocks_read = read(int(block)), blocks_read + 1
+        found, blocks_read = read(int(block), float(worst)), blocks_read + 1
         (near,) = np.nonzero(found >= worst)
         if len(near) > k:  # those below the k-th largest of a block cannot be among the best
             near = near[found[near] >= -np.partition(-found[near], k - 1)[k - 1]]
@@ -70,6 +79,34 @@ def best_first(bounds: F64, starts: I64, read: Callable[[int], F64], k: int) -> 
         order = np.lexsort((tok, -score))[:k]
         tok, score = tok[order], score[order]
     return Best(tok, score, blocks_read)
+
+
+def rechecked(bounds: F64, exact: Callable[[I64], F64], k: int, worst: float) -> F64:
+    """Score the tokens of a block that can be among the k best, from bounds of their scores.
+
+    The k tokens of the best bounds are checked first. Once there are k scores, no token whose bound
+    is below the least of them can be among the k best.
+
+    Args:
+        bounds: upper bound of each token's score, shape [n]; NaN for a token without any.
+        exact: returns the scores of tokens, counted from the block's first.
+        k: how many are wanted, 1 at least.
+        worst: scores below it do not matter.
+
+    Returns:
+        Scores as `best_first` reads them, shape [n]: NaN for tokens that cannot matter.
+    """
+    scores = np.full(len(bounds), np.nan)
+    (near,) = np.nonzero(bounds >= worst)
+    if len(near) > k:
+        first = near[np.argpartition(-bounds[near], k - 1)[:k]]
+        scores[first] = exact(first)
+        least = float(np.min(scores[first]))  # NaN, and so no bound, where one had no score
+        worst = max(worst, least)
+        near = near[(bounds[near] >= worst) & np.isnan(scores[near])]
+    if len(near):
+        scores[near] = exact(near)
+    return scores
 
 
 def combined(how: Literal["sum", "min"], lowest: bool = False) -> Score:
@@ -80,10 +117,17 @@ def combined(how: Literal["sum", "min"], lowest: bool = False) -> Score:
             values.
         lowest: score the negated values: the lowest sum, or the least of how far all are below.
     """
-    reduce = np.sum if how == "sum" else np.min
-    if lowest:
-        return Score(lambda values: reduce(-values, axis=0), lambda low, _: reduce(-low, axis=0))
-    return Score(lambda values: reduce(values, axis=0), lambda _, high: reduce(high, axis=0))
+    sign = -1 if lowest else 1
+
+    def of(values: F64) -> F64:
+        return _sum(sign * values) if how == "sum" else np.asarray(np.min(sign * values, axis=0))
+
+    return Score(
+        of,
+        lambda low, high: of(low if lowest else high),
+        lambda scores: sign * scores,
+        lambda errors, _: errors.sum() if how == "sum" else errors.max(),
+    )
 
 
 def euclidean(target: F64) -> Score:
@@ -91,9 +135,14 @@ def euclidean(target: F64) -> Score:
     here = target[:, None]
 
     def of(values: F64) -> F64:
-        return np.asarray(-np.sum(np.square(values - here), axis=0))
+        return -_sum(np.square(values - here))
 
-    return Score(of, lambda low, high: of(np.clip(here, low, high)))
+    return Score(
+        of,
+        lambda low, high: of(np.clip(here, low, high)),
+        lambda scores: np.sqrt(-scores),
+        lambda errors, _: 2 * np.linalg.norm(errors),  # the target is off as well
+    )
 
 
 def cosine(target: F64) -> Score:
@@ -105,7 +154,7 @@ def cosine(target: F64) -> Score:
 
     def of(values: F64) -> F64:
         with np.errstate(invalid="ignore"):
-            return np.asarray(np.sum(unit * values, axis=0) / np.linalg.norm(values, axis=0))
+            return np.asarray(_sum(unit * values) / np.sqrt(_sum(np.square(values))))
 
     def bound(low: F64, high: F64) -> F64:
         product = np.sum(np.maximum(unit * low, unit * high), axis=0)
@@ -116,4 +165,27 @@ def cosine(target: F64) -> Score:
             found = np.where(norm > 0, product / norm, np.where(most > 0, 1.0, np.nan))
         return np.asarray(np.minimum(found, 1.0) + _SLACK)
 
-    return Score(of, bound)
+    def error(errors: F64, values: Callable[[], F64]) -> F64:
+        off = np.linalg.norm(errors)
+        turned = _angle(off, values()) + _angle(off, target[:, None])
+        return np.asarray(np.minimum(turned, 2.0))
+
+    return Score(of, bound, lambda scores: 1 - scores, error)
+
+
+def _sum(values: F64) -> F64:
+    """Sum over the neurons one by one: numpy's order, and so the last bit, depends on the shape."""
+    total: F64 = values[0].copy()
+    for row in values[1:]:
+        total += row
+    return total
+
+
+def _angle(off: np.floating, values: F64) -> F64:
+    """Return the most that vectors [neurons, n] turn which are off by a length.
+
+    Where that is a part of their own length, it is the sine of the angle.
+    """
+    length = np.linalg.norm(values, axis=0)
+    sine = np.divide(off, length, out=np.full_like(length, 2.0), where=length > 0)
+    return np.where(sine < 1, np.arcsin(np.minimum(sine, 1.0)), np.pi)

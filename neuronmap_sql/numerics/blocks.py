@@ -8,7 +8,7 @@ what `benchmarks/layout.py` measured; the table is in docs/benchmarks.md, sectio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,23 @@ from numpy.typing import NDArray
 
 from neuronmap_sql.errors import StoreError
 from neuronmap_sql.numerics.halves import zone_maps
+from neuronmap_sql.numerics.turning import iter_turned, neuron_major
 
 __all__ = [
     "BLOCK_TOKENS",
     "COMPRESSION",
     "ROW_GROUP_BYTES",
     "SCHEMA",
+    "binary_blocks",
     "block_table",
+    "block_values",
     "decode",
+    "flat_bytes",
     "iter_block_tables",
-    "neuron_major",
     "neurons_per_group",
     "read_matrix",
     "writer_options",
+    "zone_columns",
 ]
 
 BLOCK_TOKENS = 4096
@@ -41,8 +45,6 @@ footer has four times the row groups; 8 MB up to 1.5 times: more neurons come wi
 COMPRESSION = "NONE"
 """Codec of `vals`. zstd takes 14 % off the bytes, but reads a neuron 3 times and a matrix 4 times
 slower; byte planes (high bytes with zstd) take 22 % off at the same price; lz4 takes nothing."""
-STRIPE_BYTES = 64 << 20
-"""Values turned around at once, which bounds the memory."""
 
 SCHEMA = pa.schema(
     [
@@ -59,8 +61,6 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns that `block_table` gives; key columns are the caller's."""
-
-_TILE_TOKENS, _TILE_NEURONS = 1024, 128  # both sides of a turned tile stay in it as well
 
 
 def block_table(
@@ -103,13 +103,8 @@ def iter_block_tables(
     Yields:
         Tables as `block_table` makes them, in order of neurons.
     """
-    tokens, neurons = values.shape
-    group = group or neurons_per_group(tokens)
-    stripe = group * max(1, STRIPE_BYTES // max(1, 2 * tokens * group))
-    for first in range(0, neurons, stripe):
-        turned = neuron_major(values[:, first : first + stripe])
-        for at in range(0, len(turned), group):
-            yield _table(turned[at : at + group], first + at, block, first_block)
+    for first, turned in iter_turned(values, group or neurons_per_group(len(values))):
+        yield _table(turned, first, block, first_block)
 
 
 def neurons_per_group(tokens: int) -> int:
@@ -133,60 +128,55 @@ def writer_options() -> dict[str, Any]:
     }
 
 
-def neuron_major(values: NDArray[np.float16]) -> NDArray[np.float16]:
-    """Copy token-major values [tokens, neurons] into a fresh contiguous array [neurons, tokens].
-
-    Four neurons are moved as one 64-bit word and taken apart afterwards, within tiles that fit the
-    cache: five times as fast as `values.T.copy()`.
-    """
-    tokens, neurons = values.shape
-    turned = np.empty((-(-neurons // 4) * 4, tokens), np.float16)
-    for neuron in range(0, neurons, _TILE_NEURONS):
-        for token in range(0, tokens, _TILE_TOKENS):
-            tile = values[token : token + _TILE_TOKENS, neuron : neuron + _TILE_NEURONS]
-            into = turned[neuron : neuron + _TILE_NEURONS, token : token + _TILE_TOKENS]
-            _turn(tile, into)
-    return turned[:neurons]
-
-
-def _turn(tile: NDArray[np.float16], into: NDArray[np.float16]) -> None:
-    """Write a tile [t, n] into [n rounded up to 4, t]; the rows beyond n get anything."""
-    compact = np.zeros((len(tile), len(into)), np.uint16)
-    compact[:, : tile.shape[1]] = tile.view(np.uint16)
-    words = np.ascontiguousarray(compact.view(np.uint64).T)
-    quads = words.view(np.uint16).reshape(len(words), len(tile), 4)
-    into.view(np.uint16).reshape(len(words), 4, len(tile))[...] = quads.transpose(0, 2, 1)
-
-
 def _table(
     turned: NDArray[np.float16], first_neuron: int, block: int, first_block: int
 ) -> pa.Table:
-    neurons, tokens = turned.shape
-    blocks = -(-tokens // block)
-    low, high, total, squares = zone_maps(turned, block).reshape(4, -1)
-    first = np.arange(blocks, dtype=np.int64) * block
+    zones = zone_maps(turned, block)
+    columns = zone_columns(zones, turned.shape[1], first_neuron, block, first_block)
+    return pa.table(columns | {"vals": binary_blocks(turned, block)}, schema=SCHEMA)
+
+
+def zone_columns(
+    zones: NDArray[np.float64],
+    tokens: int,
+    first_neuron: int = 0,
+    block: int = BLOCK_TOKENS,
+    first_block: int = 0,
+) -> dict[str, pa.Array]:
+    """Return the columns of SCHEMA but `vals`, sorted by neuron, then block.
+
+    Args:
+        zones: what `zone_maps` returns, shape [4, neurons, blocks].
+        tokens: tokens of each neuron.
+        first_neuron: neuron of the first row.
+        block: tokens of a block.
+        first_block: number of each neuron's first block.
+    """
+    _, neurons, blocks = zones.shape
+    low, high, total, squares = zones.reshape(4, -1)
+    neuron = np.arange(first_neuron, first_neuron + neurons, dtype=np.int32)
     number = np.arange(first_block, first_block + blocks, dtype=np.int32)
-    columns = [
-        pa.array(
-            np.repeat(np.arange(first_neuron, first_neuron + neurons, dtype=np.int32), blocks)
-        ),
-        pa.array(np.tile(number, neurons)),
-        pa.array(np.tile(number.astype(np.int64) * block, neurons)),
-        pa.array(np.tile(np.minimum(block, tokens - first).astype(np.int32), neurons)),
-        pa.array(low.astype(np.float32), mask=np.isnan(low)),
-        pa.array(high.astype(np.float32), mask=np.isnan(high)),
-        pa.array(total),
-        pa.array(squares),
-        _binary(turned, first),
-    ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    left = tokens - np.arange(blocks, dtype=np.int64) * block
+    return {
+        "neuron": pa.array(np.repeat(neuron, blocks)),
+        "block": pa.array(np.tile(number, neurons)),
+        "first_tok": pa.array(np.tile(number.astype(np.int64) * block, neurons)),
+        "n": pa.array(np.tile(np.minimum(block, left).astype(np.int32), neurons)),
+        "min": pa.array(low.astype(np.float32), mask=np.isnan(low)),
+        "max": pa.array(high.astype(np.float32), mask=np.isnan(high)),
+        "sum": pa.array(total),
+        "sum_squares": pa.array(squares),
+    }
 
 
-def _binary(turned: NDArray[np.float16], first: NDArray[np.int64]) -> pa.Array:
-    """Show the values as one binary a block: offsets beside the values' own memory, no copy."""
+def binary_blocks(
+    turned: NDArray[np.float16] | NDArray[np.int8], block: int = BLOCK_TOKENS
+) -> pa.Array:
+    """Show neuron-major values as one binary a block: offsets beside their own memory, no copy."""
     neurons, tokens = turned.shape
+    first = np.arange(0, tokens, block, dtype=np.int64)
     starts = np.arange(neurons, dtype=np.int64)[:, None] * tokens + first
-    offsets = np.append(starts.ravel(), neurons * tokens) * 2
+    offsets = np.append(starts.ravel(), neurons * tokens) * turned.itemsize
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(turned)]
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), starts.size, buffers)
 
@@ -200,6 +190,17 @@ def decode(vals: pa.Array) -> NDArray[np.float16]:
     Returns:
         All values in one read-only array [values], float16.
     """
+    found = flat_bytes(vals)
+    return found[: len(found) // 2 * 2].view(np.float16)
+
+
+def block_values(batch: pa.RecordBatch) -> NDArray[np.float16]:
+    """Show the float16 values of a batch of blocks, as `decode` does."""
+    return decode(batch.column("vals"))
+
+
+def flat_bytes(vals: pa.Array) -> NDArray[np.uint8]:
+    """Show the bytes of a binary array, as `decode` does, in one read-only array."""
     buffers = vals.buffers()
     if pa.types.is_fixed_size_binary(vals.type):
         width = vals.type.byte_width
@@ -209,10 +210,10 @@ def decode(vals: pa.Array) -> NDArray[np.float16]:
         offsets = np.frombuffer(buffers[1], kind)[vals.offset : vals.offset + len(vals) + 1]
         start, stop = (int(offsets[0]), int(offsets[-1])) if len(vals) else (0, 0)
     if start == stop:
-        return np.empty(0, np.float16)
-    values = np.frombuffer(buffers[-1], np.float16, (stop - start) // 2, start)
-    values.flags.writeable = False
-    return values
+        return np.empty(0, np.uint8)
+    found = np.frombuffer(buffers[-1], np.uint8, stop - start, start)
+    found.flags.writeable = False
+    return found
 
 
 def read_matrix(
@@ -220,6 +221,7 @@ def read_matrix(
     neurons: int,
     tokens: int,
     out: NDArray[np.float16] | None = None,
+    values_of: Callable[[pa.RecordBatch], NDArray[np.float16]] = block_values,
 ) -> NDArray[np.float16]:
     """Put blocks together as a matrix.
 
@@ -228,6 +230,7 @@ def read_matrix(
         neurons: how many neurons the batches hold.
         tokens: tokens of each, from 0.
         out: C-contiguous array [neurons, tokens] to fill; fresh memory costs as much as the copy.
+        values_of: gives the values of a batch, one block after another.
 
     Returns:
         Shape [tokens, neurons], float16: a view of neuron-major memory (Fortran order).
@@ -238,7 +241,7 @@ def read_matrix(
     matrix = np.empty((neurons, tokens), np.float16) if out is None else out
     flat, filled = matrix.reshape(-1), 0
     for batch in batches:
-        values = decode(batch.column("vals"))
+        values = values_of(batch)
         first = batch.column("first_tok").to_numpy()
         if filled + len(values) > flat.size or (len(first) and first[0] != filled % tokens):
             raise StoreError(f"blocks of activations are doubled or out of order at value {filled}")

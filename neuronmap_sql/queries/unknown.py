@@ -17,6 +17,7 @@ __all__ = ["KEPT", "needed_tables", "refuse_unknown_label", "refuse_unknown_name
 KEPT = {
     "activation_samples": "samples",
     "activations": "activations",
+    "activations_int8": "int8",
     "firings": "firings",
     "layer_stats": "stats",
     "neuron_stats": "stats",
@@ -26,6 +27,9 @@ KEPT = {
     "vectors": "vectors",
 }
 """What `--keep` of an ingest calls each table that it writes on demand."""
+
+_IMPORTED = {"published_neurons": "neuronmap import neurons"}
+"""Which command writes a table that no ingest does."""
 
 _KEYS = ("name", "model", "dataset", "site", "layer")
 """Parameters that are looked up in columns of that name, also with _a or _b; in this order."""
@@ -88,6 +92,9 @@ def _unknown(
     con: duckdb.DuckDBPyConnection, table: str, given: dict[str, Any], column: str, value: Any
 ) -> UnknownNameError:
     keep = f"`--keep {KEPT[table]}`" if table in KEPT else ""
+    if column == "model" and table in _IMPORTED:
+        known, hint = _distinct(con, table, column, {}), f"`{_IMPORTED[table]}` adds some"
+        return UnknownNameError.of(f"model in {table}", value, known, hint)
     if column in ("name", "model"):
         if _distinct(con, "models", "1", {column: value}):
             way = f": ingest it with {keep}" if keep else ""

@@ -1,8 +1,8 @@
-"""Blocks of some neurons, read one by one from the Parquet files of `activations`.
+"""Blocks of some neurons, read one by one from the files of `activations` or `activations_int8`.
 
-Parquet readers fetch whole column chunks: 4 MiB for a block of 8 kB. But a chunk of `vals` is one
-page of plain, uncompressed values whose lengths the column `n` gives, so each block's place in the
-file is known; where a file is laid out otherwise, its chunk is read by pyarrow.
+Parquet readers fetch whole column chunks: 4 MiB for a block of 8 kB. But the pages of `vals` are
+plain, and the column `n` gives the lengths of the values, so each block's place in the file is
+known; where a file is laid out otherwise, its chunk is read by pyarrow.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +19,27 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neuronmap_sql.errors import StoreError, UnknownNameError
-from neuronmap_sql.numerics.blocks import decode
+from neuronmap_sql.numerics.blocks import flat_bytes
 from neuronmap_sql.numerics.halves import widen
+from neuronmap_sql.numerics.int8 import HALF_STEP, dequantize
+from neuronmap_sql.warehouse.parquet_pages import (
+    LENGTH_BYTES,
+    column_of,
+    footer_of,
+    plain_pages,
+)
 
 __all__ = ["BlockFiles", "tokenizer_of"]
 
 _ZONES = ["neuron", "first_tok", "n", "min", "max"]
-_HEAD = 32  # more bytes than the first fields of a page header take
+_STEPS = ["scale", "center"]
 
 
 class BlockFiles:
     """The zone maps of some neurons of one layer, and their values block by block.
 
     Args:
-        files: the Parquet files of one partition of `activations`.
+        files: the Parquet files of one partition of `activations` or `activations_int8`.
         neurons: which neurons.
 
     Raises:
@@ -55,6 +62,10 @@ class BlockFiles:
         """Smallest finite value of each block, NaN without any, shape [neurons, blocks]."""
         self.high = np.stack([each["max"].to_numpy() for each in zones]).astype(np.float64)
         """Largest finite value of each block, NaN without any, shape [neurons, blocks]."""
+        steps = np.array([group.steps(row) for (group, row), *_ in self._rows], np.float32)
+        self._scale, self._center = steps.T[:, :, None]
+        self.error = HALF_STEP * self._scale[:, 0].astype(np.float64)
+        """Most that a value as read is off, 0 for those of `activations`, shape [neurons]."""
 
     @property
     def bytes_read(self) -> int:
@@ -63,8 +74,10 @@ class BlockFiles:
 
     def read(self, block: int) -> NDArray[np.float64]:
         """Return the values of a block, shape [neurons, tokens]; NaN for what was not finite."""
-        found = [group.values(row) for group, row in (rows[block] for rows in self._rows)]
-        return widen(np.stack(found)).astype(np.float64)
+        found = np.stack([group.values(row) for group, row in (rows[block] for rows in self._rows)])
+        if found.dtype == np.int8:
+            return dequantize(found.view(np.int8), self._scale, self._center).astype(np.float64)
+        return widen(found.view(np.float16)).astype(np.float64)
 
     def block_of(self, tok: int) -> int:
         """Return the block that holds a token."""
@@ -86,7 +99,7 @@ class BlockFiles:
         """Return where a neuron's blocks are, in order of tokens."""
         found = []
         for path in files:
-            for index in _groups_of(_footer(path, path.stat().st_mtime_ns), neuron):
+            for index in _groups_of(footer_of(path), neuron):
                 group = self._groups.setdefault((path, index), _RowGroup(path, index))
                 for row in np.flatnonzero(group.zones["neuron"].to_numpy() == neuron):
                     found.append((group.zones["first_tok"][row].as_py(), group, int(row)))
@@ -101,21 +114,30 @@ class _RowGroup:
     def __init__(self, path: Path, index: int) -> None:
         self.path, self.index = path, index
         self.bytes_read = 0
+        coded = column_of(footer_of(path), "scale") >= 0
+        self._zones = [*_ZONES, *_STEPS] if coded else _ZONES
+        self._kind = np.dtype(np.int8 if coded else np.float16)
 
     @cached_property
     def zones(self) -> pa.Table:
-        """The zone map."""
-        self.bytes_read += sum(self._chunk(name).total_compressed_size for name in _ZONES)
-        return self._columns(_ZONES)
+        """The zone map, and the steps of codes."""
+        self.bytes_read += sum(self._chunk(name).total_compressed_size for name in self._zones)
+        return self._columns(self._zones)
 
-    def values(self, row: int) -> NDArray[np.float16]:
-        """Return the values of one block."""
+    def steps(self, row: int) -> tuple[float, float]:
+        """Return scale and center of a row's codes; zeros for float16 values, which have none."""
+        if self._kind != np.int8:
+            return 0.0, 0.0
+        return self.zones["scale"][row].as_py(), self.zones["center"][row].as_py()
+
+    def values(self, row: int) -> NDArray[np.float16] | NDArray[np.int8]:
+        """Return the float16 values, or the codes, of one block."""
         if self._offsets is None:
-            return decode(self._chunk_of_values[row : row + 1])
-        size = 2 * int(self._sizes[row])
+            return flat_bytes(self._chunk_of_values[row : row + 1]).view(self._kind)
+        size = int(self._sizes[row])
         self.bytes_read += size
         with self.path.open("rb", buffering=0) as file:
-            return np.frombuffer(os.pread(file.fileno(), size, self._offsets[row]), np.float16)
+            return np.frombuffer(os.pread(file.fileno(), size, self._offsets[row]), self._kind)
 
     @cached_property
     def _chunk_of_values(self) -> pa.Array:
@@ -124,50 +146,40 @@ class _RowGroup:
 
     @cached_property
     def _sizes(self) -> NDArray[np.int64]:
-        return np.asarray(self.zones["n"], np.int64)
+        return np.asarray(self.zones["n"], np.int64) * self._kind.itemsize
 
     @cached_property
     def _offsets(self) -> NDArray[np.int64] | None:
-        """Where each row's values start in the file; None unless the chunk is one plain page."""
-        chunk = self._chunk("vals")
-        lengths = 4 + 2 * self._sizes  # PLAIN: four bytes of length before each value
-        if chunk.compression != "UNCOMPRESSED" or set(chunk.encodings) - {"PLAIN", "RLE"}:
-            return None
-        with self.path.open("rb", buffering=0) as file:
-            head = os.pread(file.fileno(), _HEAD, chunk.data_page_offset)
-        if _page_size(head) != lengths.sum():
-            return None
-        end = chunk.data_page_offset + chunk.total_compressed_size
-        return np.asarray(end - lengths.sum() + np.cumsum(lengths) - lengths + 4)
+        """Where each row's values start in the file; None unless its pages are plain."""
+        pages = plain_pages(self.path, self.index, "vals")
+        ends = np.cumsum([0, *(self._sizes + LENGTH_BYTES)])
+        offsets, row = np.empty(len(self._sizes), np.int64), 0
+        for page in pages or ():
+            rows = slice(row, row + page.values)
+            if ends[rows.stop] - ends[row] != page.size:
+                return None
+            offsets[rows] = page.start + LENGTH_BYTES + ends[rows] - ends[row]
+            row = rows.stop
+        return None if pages is None else offsets
 
     def _chunk(self, column: str) -> pq.ColumnChunkMetaData:
-        footer = _footer(self.path, self.path.stat().st_mtime_ns)
-        return footer.row_group(self.index).column(_column(footer, column))
+        footer = footer_of(self.path)
+        return footer.row_group(self.index).column(column_of(footer, column))
 
     def _columns(self, names: list[str]) -> pa.Table:
-        footer = _footer(self.path, self.path.stat().st_mtime_ns)
-        with pq.ParquetFile(self.path, metadata=footer) as source:
+        with pq.ParquetFile(self.path, metadata=footer_of(self.path)) as source:
             return source.read_row_group(self.index, columns=names)
 
 
 def tokenizer_of(path: Path) -> str:
     """Return the tokenizer of a file of blocks, which has but one."""
-    footer = _footer(path, path.stat().st_mtime_ns)
-    return str(footer.row_group(0).column(_column(footer, "tokenizer")).statistics.min)
-
-
-@lru_cache(maxsize=256)
-def _footer(path: Path, _changed: int) -> pq.FileMetaData:
-    return pq.read_metadata(path)
-
-
-def _column(footer: pq.FileMetaData, name: str) -> int:
-    return int(footer.schema.to_arrow_schema().get_field_index(name))
+    footer = footer_of(path)
+    return str(footer.row_group(0).column(column_of(footer, "tokenizer")).statistics.min)
 
 
 def _groups_of(footer: pq.FileMetaData, neuron: int) -> Iterator[int]:
     """Yield the row groups that may hold a neuron: files are sorted by it."""
-    column = _column(footer, "neuron")
+    column = column_of(footer, "neuron")
 
     def neurons(group: int) -> pq.Statistics:
         return footer.row_group(group).column(column).statistics
@@ -177,23 +189,3 @@ def _groups_of(footer: pq.FileMetaData, neuron: int) -> Iterator[int]:
         if neurons(group).min > neuron:
             return
         yield group
-
-
-def _page_size(head: bytes) -> int:
-    """Return the uncompressed size that a page header states: its second field, or -1.
-
-    The header is a Thrift struct in compact form; fields 1 and 2 are 32-bit integers: a byte 0x15,
-    then the number zigzagged, seven bits a byte, the lowest first.
-    """
-    at, number = 0, -1
-    for _ in range(2):
-        if head[at : at + 1] != b"\x15":
-            return -1
-        at, shift, raw = at + 1, 0, 0
-        while at < len(head):
-            raw |= (head[at] & 0x7F) << shift
-            at, shift = at + 1, shift + 7
-            if head[at - 1] < 0x80:
-                break
-        number = raw >> 1
-    return number

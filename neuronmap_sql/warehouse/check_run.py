@@ -91,7 +91,7 @@ def _wrong(folder: Path, manifest: Manifest, progress: Callable[[int], None]) ->
     """Say what is wrong with the files; if they are sound, what the manifest tells of them."""
     sound = True
     for entry in manifest.files:
-        what = _place(entry) or _file(folder / entry.path, entry)
+        what = _place(entry) or _file(folder / entry.path, entry, manifest.format)
         if what:
             sound = False
             yield f"{entry.path} {what}"
@@ -110,7 +110,7 @@ def _place(entry: FileEntry) -> str:
     return ""
 
 
-def _file(path: Path, entry: FileEntry) -> str:
+def _file(path: Path, entry: FileEntry, format_: int) -> str:
     """Return what is wrong with a file of a run; empty if nothing is."""
     if not path.is_file():
         return "is missing"
@@ -125,15 +125,17 @@ def _file(path: Path, entry: FileEntry) -> str:
     with source:
         if source.metadata.num_rows != entry.rows:
             return f"has {source.metadata.num_rows:,} rows instead of {entry.rows:,}"
-        return _columns(source.schema_arrow, entry.table)
+        return _columns(source.schema_arrow, entry.table, format_)
 
 
-def _columns(schema: pa.Schema, table: str) -> str:
+def _columns(schema: pa.Schema, table: str, format_: int) -> str:
     if table not in table_names():
         return f"belongs to no table of this version: {table}"
     wanted = arrow_schema(table)
     for field in wanted:
         place = schema.get_field_index(field.name)
+        if place < 0 and field.nullable and format_ < FORMAT:
+            continue  # declared since
         if place < 0:
             return f"lacks the column {field.name}"
         if schema.field(place).type != field.type:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neuronmap_sql.errors import UnknownNameError, UsageError
-from neuronmap_sql.numerics.blocks import decode, read_matrix
+from neuronmap_sql.numerics.blocks import block_values, decode, read_matrix
+from neuronmap_sql.numerics.int8 import decode_blocks
 from neuronmap_sql.warehouse.names import decode as decode_name
 from neuronmap_sql.warehouse.names import encode
 from neuronmap_sql.warehouse.schema import arrow_schema
@@ -65,6 +66,9 @@ def matrix(
 ) -> Matrix:
     """Return all values of one site and layer, from token_matrices or activations.
 
+    Where a dataset has neither, from activations_int8: a value is then off by at most 0.5625 of its
+    neuron's `scale`, a 451st of the range of the neuron's values, and rounded to float16.
+
     Args:
         root: the warehouse folder.
         model: model, or model@revision.
@@ -72,14 +76,14 @@ def matrix(
         site: site.
         dataset: may be left out when there is but one.
         out: memory to fill, C-contiguous float16, [tokens, neurons] for token_matrices and
-            [neurons, tokens] for activations (the result is then a view with axes swapped).
+            [neurons, tokens] for the others (the result is then a view with axes swapped).
 
     Raises:
         UnknownNameError: no values of that model, site, layer and dataset were kept.
         UsageError: several datasets, and none is named; `out` has another shape.
         StoreError: `root` is not a warehouse, or blocks are missing.
     """
-    for name in ("token_matrices", "activations"):
+    for name in ("token_matrices", "activations", "activations_int8"):
         found = stored_files(root, name, model, site, layer, dataset)
         if len(found) > 1:
             names = ", ".join(found)
@@ -110,7 +114,8 @@ def not_kept(model: str, site: str, layer: int, dataset: str | None) -> UnknownN
     return UnknownNameError(
         f"no values kept of model {model!r}, site {site!r}, layer {layer}"
         f"{f', dataset {dataset!r}' if dataset else ''}: `SELECT DISTINCT model, dataset, site, "
-        "layer FROM activations` lists them; ingest with `--keep activations` keeps them"
+        "layer FROM activations` (or activations_int8) lists them; an ingest with"
+        " `--keep activations`, or int8 for half the bytes, keeps them"
     )
 
 
@@ -136,8 +141,15 @@ def _from_blocks(files: list[Path], out: NDArray[np.float16] | None) -> Matrix:
     tokens, neurons = int(ends.max()), int(shape["neuron"].to_numpy().max()) + 1
     if out is not None:
         _check_shape(out, (neurons, tokens))
-    values = read_matrix(_batches(files, ["first_tok", "vals"]), neurons, tokens, out)
+    steps = {"scale", "center"} & set(pq.read_schema(files[0]).names)
+    batches = _batches(files, ["first_tok", "vals", *steps])
+    values = read_matrix(batches, neurons, tokens, out, _decoded if steps else block_values)
     return Matrix(np.arange(tokens), values)
+
+
+def _decoded(batch: pa.RecordBatch) -> NDArray[np.float16]:
+    steps = (batch.column(name).to_numpy() for name in ("scale", "center"))
+    return decode_blocks(batch.column("vals"), *steps)[0].astype(np.float16)
 
 
 def _batches(files: list[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:

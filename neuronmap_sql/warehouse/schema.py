@@ -24,10 +24,11 @@ __all__ = [
     "table_names",
 ]
 
-FORMAT = 2
-"""Version of the store's format, kept in every run. 1 had no seal in its manifests."""
+FORMAT = 3
+"""Version of the store's format, kept in every run. 1 had no seal in its manifests, 2 no
+`quantization_error` in `runs` and no partners in the keys of its manifests."""
 
-PARTITIONED = frozenset({"activations", "firings", "token_matrices", "vectors"})
+PARTITIONED = frozenset({"activations", "activations_int8", "firings", "token_matrices", "vectors"})
 """Tables whose path says model, dataset, site and layer."""
 
 PARTITION_KEYS = ("model", "dataset", "site", "layer")

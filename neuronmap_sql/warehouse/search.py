@@ -1,18 +1,22 @@
-"""Exact top-k and nearest neighbours over stored values, without the model."""
+"""Exact top-k and nearest neighbours over stored values, without the model.
+
+They read the blocks of `activations`. Where only `activations_int8` is kept, the codes leave some
+candidates, whose float16 values are read from `token_matrices`; where the run did not keep those,
+the answer is that of the decoded values, and says how far off they may be.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronmap_sql.errors import UnknownNameError, UsageError
+from neuronmap_sql.errors import UsageError
 from neuronmap_sql.numerics.best_first import Score, best_first, combined, cosine, euclidean
-from neuronmap_sql.warehouse.block_files import BlockFiles, tokenizer_of
-from neuronmap_sql.warehouse.frames import not_kept, stored_files
+from neuronmap_sql.warehouse.stored_values import StoredValues, stored_values
 
 __all__ = ["Found", "nearest_tokens", "top_tokens"]
 
@@ -29,6 +33,9 @@ class Found:
     """Tokens, shape [found]."""
     value: NDArray[np.float64]
     """What they were chosen by, shape [found]."""
+    error: NDArray[np.float64]
+    """Most that the values are off, shape [found]: 0, unless they were decoded from int8 and could
+    not be checked: a token that was left out may then be better than one found by twice that."""
     blocks_read: int
     """Blocks that were read to prove it; those of a group at the same tokens count as one."""
     blocks: int
@@ -67,10 +74,9 @@ def top_tokens(
     """
     _refuse_other("side", side, ("highest", "lowest"))
     _refuse_other("combine", combine, ("sum", "min"))
-    sign = -1 if side == "lowest" else 1
     score = combined("min" if combine == "min" else "sum", lowest=side == "lowest")
-    layers = _stored(root, model, site, layer, neurons, dataset)
-    return [_search(each, score, k, lambda scores: sign * scores) for each in layers]
+    layers = stored_values(root, model, site, layer, neurons, dataset)
+    return [_search(each, score, k) for each in layers]
 
 
 def nearest_tokens(
@@ -103,70 +109,47 @@ def nearest_tokens(
     """
     _refuse_other("metric", metric, ("l2", "cosine"))
     found = []
-    for each in _stored(root, model, site, layer, neurons, dataset):
-        target = each.blocks.at(tok)
+    for each in stored_values(root, model, site, layer, neurons, dataset):
+        target = each.at(tok)
         if not np.isfinite(target).all() or (metric == "cosine" and not target.any()):
             raise UsageError(f"nothing is near to the values at token {tok}: {target.tolist()}")
-        if metric == "l2":
-            found.append(_search(each, euclidean(target), k, lambda scores: np.sqrt(-scores), tok))
-        else:
-            found.append(_search(each, cosine(target), k, lambda scores: 1 - scores, tok))
+        score = euclidean(target) if metric == "l2" else cosine(target)
+        found.append(_search(each, score, k, tok))
     return found
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """The values of some neurons over one dataset."""
-
-    dataset: str
-    tokenizer: str
-    blocks: BlockFiles
-
-
-def _stored(
-    root: Path, model: str, site: str, layer: int, neurons: Sequence[int], dataset: str | None
-) -> Iterator[_Stored]:
-    if not neurons:
-        raise UsageError("no neurons: name at least one")
-    stored = stored_files(root, "activations", model, site, layer, dataset)
-    if not stored:
-        raise not_kept(model, site, layer, dataset)
-    for name, files in stored.items():
-        try:
-            yield _Stored(name, tokenizer_of(files[0]), BlockFiles(files, neurons))
-        except KeyError as error:
-            raise UnknownNameError(
-                f"no values of neuron {error.args[0]} are kept of model {model!r}, site {site!r},"
-                f" layer {layer}: `SELECT width FROM sites` says how many there are"
-            ) from None
-
-
-def _search(
-    stored: _Stored,
-    score: Score,
-    k: int,
-    value: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    without: int | None = None,
-) -> Found:
+def _search(stored: StoredValues, score: Score, k: int, without: int | None = None) -> Found:
     """Search one dataset, `without` a token, and turn scores into values."""
     blocks = stored.blocks
 
-    def scores(block: int) -> NDArray[np.float64]:
-        found = score.of(blocks.read(block))
+    def scores(block: int, worst: float) -> NDArray[np.float64]:
+        # one more, in the place of the token itself
+        found = stored.scores(score, block, k + (without is not None), worst)
         if without is not None and block == blocks.block_of(without):
             found[without - blocks.starts[block]] = np.nan
         return found
 
-    best = best_first(score.bound(blocks.low, blocks.high), blocks.starts, scores, k)
+    best = best_first(stored.bounds(score), blocks.starts, scores, k)
     return Found(
         stored.dataset,
         stored.tokenizer,
         best.tok,
-        value(best.score),
+        score.shown(best.score),
+        _error(stored, score, best.tok),
         best.blocks_read,
         len(blocks.starts),
-        blocks.bytes_read,
+        stored.bytes_read,
     )
+
+
+def _error(stored: StoredValues, score: Score, tok: NDArray[np.int64]) -> NDArray[np.float64]:
+    if not stored.error.any() or not len(tok):
+        return np.zeros(len(tok))
+
+    def values() -> NDArray[np.float64]:
+        return np.stack([stored.blocks.at(int(each)) for each in tok], axis=1)
+
+    return np.zeros(len(tok)) + score.error(stored.error[:, 0], values)
 
 
 def _refuse_other(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -22,13 +22,14 @@ _HITS = {
     "tokenizer": pa.string(),
     "rank": pa.int32(),
     "value": pa.float64(),
+    "error": pa.float64(),
     "tok": pa.int64(),
     "blocks_read": pa.int64(),
     "blocks": pa.int64(),
 }
 _RETURNS = (
-    "STRUCT(dataset VARCHAR, tokenizer VARCHAR, rank INTEGER, value DOUBLE, tok BIGINT,"
-    " blocks_read BIGINT, blocks BIGINT)[]"
+    "STRUCT(dataset VARCHAR, tokenizer VARCHAR, rank INTEGER, value DOUBLE, error DOUBLE,"
+    " tok BIGINT, blocks_read BIGINT, blocks BIGINT)[]"
 )
 
 Search = Callable[..., list[Found]]
@@ -93,8 +94,8 @@ def _hits(found: list[Found]) -> pa.StructArray:
     for each in found:
         count = len(each.tok)
         columns["rank"].append(pa.array(np.arange(1, count + 1)))
-        columns["value"].append(pa.array(each.value))
-        columns["tok"].append(pa.array(each.tok))
+        for name in ("value", "error", "tok"):
+            columns[name].append(pa.array(getattr(each, name)))
         for name in ("dataset", "tokenizer", "blocks_read", "blocks"):
             columns[name].append(pa.repeat(getattr(each, name), count))
     arrays = [

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from neuronmap_sql.errors import UsageError
 from neuronmap_sql.numerics import f16
 from neuronmap_sql.numerics.blocks import decode
+from neuronmap_sql.numerics.int8 import decode_blocks
 
 __all__ = ["UDFS", "Udf", "blocks", "register_udfs"]
 
@@ -92,6 +93,11 @@ def _f16_from(column: pa.ChunkedArray) -> pa.Array:
     return pa.BinaryArray.from_buffers(pa.binary(), len(chunk), buffers)
 
 
+def _i8(column: pa.ChunkedArray, scale: pa.ChunkedArray, center: pa.ChunkedArray) -> pa.Array:
+    values, offsets = decode_blocks(_one(column), scale.to_numpy(), center.to_numpy())
+    return pa.ListArray.from_arrays(offsets.astype(np.int32), _nullable(values))
+
+
 UDFS = (
     Udf("f16", ("BLOB",), "FLOAT[]", _f16, "Values of a block; NULL where one was not finite."),
     Udf(
@@ -112,6 +118,13 @@ UDFS = (
         "STRUCT(i INTEGER, value FLOAT)[]",
         _f16_topk,
         "The k largest values of a block with their indices, largest first.",
+    ),
+    Udf(
+        "i8",
+        ("BLOB", "FLOAT", "FLOAT"),
+        "FLOAT[]",
+        _i8,
+        "Values of a block of codes, by its scale and center; NULL where one was not finite.",
     ),
 )
 """All functions, sorted by name."""

@@ -15,7 +15,7 @@ import typer
 from neuronmap_sql.cli.main import app
 from neuronmap_sql.errors import NeuronMapError, UsageError, WorkError
 
-GROUPS = ("models", "plot", "runs")
+GROUPS = ("export", "import", "models", "plot", "runs")
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -31,7 +31,7 @@ def test_all_commands_are_there() -> None:
     names = {path[0] for path in COMMANDS if path}
     assert names == {
         "init", "ingest", "models", "layers", "runs", "sql", "shell", "queries", "query", "plot",
-        "demo", "verify", "migrate", "doctor", "monitor", "log", "top", "nearest",
+        "demo", "verify", "migrate", "doctor", "monitor", "log", "top", "nearest", "import", "export",
     }  # fmt: skip
 
 

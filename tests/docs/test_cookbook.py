@@ -15,7 +15,7 @@ from neuronmap_sql.warehouse.views import create_macros
 PAGE = Path(__file__).parents[2] / "docs" / "cookbook.md"
 RECIPES = re.findall(r"^## (.+?)\n(?:(?!^## ).)*?^```sql\n(.+?)^```", PAGE.read_text(), re.M | re.S)
 MODELS = (("demo-a", "NULL"), ("demo-a@step400", "400"), ("demo-b", "NULL"))
-LARGE = {"activations", "token_matrices", "vectors", "firings"}
+LARGE = {"activations", "activations_int8", "token_matrices", "vectors", "firings"}
 
 
 def copied(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

@@ -23,7 +23,7 @@ from neuronmap_sql.ingest.recipe import parse_recipe
 from neuronmap_sql.warehouse.shell import find_duckdb
 
 Values = npt.NDArray[np.float32]
-ALL = ["stats", "top", "samples", "activations", "firings", "matrices", "vectors"]
+ALL = ["stats", "top", "samples", "activations", "int8", "firings", "matrices", "vectors"]
 
 
 class Table(nn.Module):

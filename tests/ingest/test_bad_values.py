@@ -74,8 +74,12 @@ def test_runs_show_says_how_many(
 
 
 @pytest.mark.parametrize(
-    "table", ["neuron_stats", "top_activations", "activation_samples", "firings", "activations"]
-)
+    "table",
+    [
+        "neuron_stats", "top_activations", "activation_samples", "firings", "activations",
+        "activations_int8",
+    ],
+)  # fmt: skip
 def test_the_other_neurons_are_as_if_nothing_had_been(
     bad: nm.Warehouse, good: nm.Warehouse, table: str
 ) -> None:

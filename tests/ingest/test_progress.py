@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from neuronmap_sql.ingest.progress import Reporter
-from neuronmap_sql.ingest.provenance import git_revision, versions
+from neuronmap_sql.warehouse.provenance import git_revision, versions
 
 
 @pytest.mark.parametrize("show", [True, False])

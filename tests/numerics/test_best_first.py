@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
-from neuronmap_sql.numerics.best_first import Best, Score, best_first, combined, cosine, euclidean
+from neuronmap_sql.numerics.best_first import (
+    Best,
+    Score,
+    best_first,
+    combined,
+    cosine,
+    euclidean,
+    rechecked,
+)
 
 BLOCK = 8
 
@@ -21,7 +29,7 @@ def search(values: np.ndarray, score: Score, k: int, block: int = BLOCK) -> Best
     with np.errstate(all="ignore"):
         finite = [np.where(np.isnan(part), np.nan, part) for part in parts]
     low, high = (np.stack([pick(part) for part in finite], axis=1) for pick in (_least, _largest))
-    return best_first(score.bound(low, high), starts, lambda at: score.of(parts[at]), k)
+    return best_first(score.bound(low, high), starts, lambda at, _: score.of(parts[at]), k)
 
 
 def _least(part: np.ndarray) -> np.ndarray:
@@ -102,6 +110,36 @@ def test_the_nearest_are_exact(values: np.ndarray, k: int, data: st.DataObject) 
         with np.errstate(all="ignore"):
             scores = turned.of(values)
         assert search(values, turned, k, block=4).tok.tolist() == brute(scores, k)
+
+
+def search_rough(values: np.ndarray, rough: np.ndarray, off: float, score: Score, k: int) -> Best:
+    """Search values of which only others are at hand, `off` at most, and check what can matter."""
+    starts, block = np.arange(0, values.shape[1], 4), 4
+    parts = [slice(start, start + block) for start in starts]
+    low, high = (
+        np.stack([pick(values[:, part]) for part in parts], axis=1) for pick in (_least, _largest)
+    )
+
+    def read(at: int, worst: float) -> np.ndarray:
+        near = rough[:, parts[at]]
+        bounds = score.bound(near - off, near + off)
+        exact = values[:, parts[at]]
+        return rechecked(bounds, lambda some: score.of(exact[:, some]), k, worst)
+
+    return best_first(score.bound(low, high), starts, read, k)
+
+
+@given(groups, st.integers(1, 50), st.integers(0, 99), st.sampled_from([0.0, 0.4, 1e6]))
+def test_what_is_checked_is_exact(values: np.ndarray, k: int, seed: int, off: float) -> None:
+    noise = np.random.default_rng(seed).uniform(-off, off, values.shape)
+    target = np.nan_to_num(values[:, 0])
+    scores = [combined("sum"), combined("min", lowest=True), euclidean(target)]
+    for score in [*scores, cosine(target)] if target.any() else scores:
+        with np.errstate(all="ignore"):
+            expected = brute(score.of(values), k)
+        # rounding of the noise itself may add a little
+        found = search_rough(values, values + noise, off * 1.001 + 1e-9, score, k)
+        assert found.tok.tolist() == expected
 
 
 @given(groups)

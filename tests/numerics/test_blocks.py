@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from neuronmap_sql.errors import StoreError
-from neuronmap_sql.numerics import blocks, halves
+from neuronmap_sql.numerics import blocks, halves, turning
 
 EVERY_HALF = np.arange(65536, dtype=np.uint16).view(np.float16)
 
@@ -83,12 +83,12 @@ def test_matrix_comes_back_from_groups(values: NDArray[np.float16], block: int, 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (5000, 1), (4096, 130), (4097, 129)])
 def test_tiles_and_stripes_meet(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "STRIPE_BYTES", 1 << 16)
+    monkeypatch.setattr(turning, "STRIPE_BYTES", 1 << 16)
     values = np.random.default_rng(0).normal(size=shape).astype(np.float16)
     tables = blocks.iter_block_tables(values, block=1000, group=3)
     batches = [batch for table in tables for batch in table.to_batches()]
     np.testing.assert_array_equal(blocks.read_matrix(batches, shape[1], shape[0]), values)
-    np.testing.assert_array_equal(blocks.neuron_major(values), values.T)
+    np.testing.assert_array_equal(turning.neuron_major(values), values.T)
 
 
 def test_a_later_shard_goes_on_counting() -> None:

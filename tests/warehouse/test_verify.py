@@ -21,6 +21,7 @@ from neuronmap_sql.warehouse.commit import seal
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.files import sha256
 from neuronmap_sql.warehouse.manifest import read_manifest, write_manifest
+from neuronmap_sql.warehouse.schema import FORMAT
 from neuronmap_sql.warehouse.staging import run_id
 from neuronmap_sql.warehouse.store import Store
 from neuronmap_sql.warehouse.verify import Problem, repair, verify
@@ -215,9 +216,9 @@ def test_a_damaged_journal_is_moved_aside(copied: Store) -> None:
 
 
 def age(run: Path) -> None:
-    """Make a run one of format 1, which had no seals."""
+    """Make a run one of format 1, which had no seals, and one column less in `runs`."""
     path = run / "runs" / "0.parquet"
-    rows = pq.read_table(path)
+    rows = pq.read_table(path).drop_columns(["quantization_error"])
     place = rows.schema.get_field_index("format")
     pq.write_table(rows.set_column(place, rows.schema[place], pa.array([1], pa.int32())), path)
     found = json.loads((run / "manifest.json").read_text())
@@ -233,17 +234,20 @@ def test_runs_of_an_older_format_are_read_and_migrated(copied: Store) -> None:
     ids = copied.run_ids()
     for run in ids:
         age(copied.root / "runs" / f"run={run}")
+    empty = copied.root / "runs" / "run=none" / "runs" / "0.parquet"
+    pq.write_table(pq.ParquetFile(empty).read().drop_columns(["quantization_error"]), empty)
     (copied.root / "catalog.json").unlink()
     old = Store.open(copied.root)
     question = "SELECT count(*), sum(mean) FROM neuron_stats"
     before = connect(old.root).sql(question).fetchall()
+    assert connect(old.root).sql("SELECT count(quantization_error) FROM runs").fetchall() == [(0,)]
     assert {(p.cure, p.what) for p in verify(old)} == {("migrate", "has the older format 1")}
     data = {n: b for n, b in contents(old.root / "runs").items() if "/neuron_" in n}
     assert old.migrate() == ids
     assert verify(old) == []
     assert old.migrate() == ()
     assert connect(old.root).sql(question).fetchall() == before
-    assert connect(old.root).sql("SELECT DISTINCT format FROM runs").fetchall() == [(2,)]
+    assert connect(old.root).sql("SELECT DISTINCT format FROM runs").fetchall() == [(FORMAT,)]
     assert {n: b for n, b in contents(old.root / "runs").items() if "/neuron_" in n} == data
     assert len(list((old.root / "trash").iterdir())) == len(ids)
 
@@ -262,11 +266,11 @@ def test_a_newer_format_is_refused_with_the_reason(copied: Store) -> None:
     run = one(copied, "weights")
     manifest = read_manifest(run)
     write_manifest(run, dataclasses.replace(manifest, format=99))
-    with pytest.raises(StoreError, match=r"has format 99.*up to 2: update it"):
+    with pytest.raises(StoreError, match=rf"has format 99.*up to {FORMAT}: update it"):
         copied.manifest(manifest.run)
     path = copied.root / "catalog.json"
-    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
-    with pytest.raises(StoreError, match=r"has format 99.*up to 2: update it"):
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 99'))
+    with pytest.raises(StoreError, match=rf"has format 99.*up to {FORMAT}: update it"):
         Store.open(copied.root)
 
 

@@ -6,6 +6,7 @@ SELECT
     h.hit.dataset,
     h.hit.rank,
     h.hit.value AS distance,
+    h.hit.error,
     t.token,
     in_context(d.text, t.char_start, t.char_end, around) AS context,
     d.doc_id,
@@ -21,7 +22,13 @@ FROM (
         ) AS hit
     FROM (
         SELECT DISTINCT b.dataset, b.tokenizer
-        FROM activations AS b
+        FROM (
+            SELECT a.model, a.dataset, a.tokenizer, a.site, a.layer, a.neuron
+            FROM activations AS a
+            UNION ALL
+            SELECT c.model, c.dataset, c.tokenizer, c.site, c.layer, c.neuron
+            FROM activations_int8 AS c
+        ) AS b
         WHERE
             b.model = model
             AND b.site = site
@@ -38,4 +45,4 @@ LEFT JOIN docs AS d ON t.dataset = d.dataset AND t.doc = d.doc
 ORDER BY h.hit.dataset, h.hit.rank;
 
 COMMENT ON MACRO TABLE py.nearest IS
-'The k tokens whose stored values in some neurons are nearest to those of the token at doc and pos, by l2 or cosine distance: exact, with how many blocks were read to prove it.';
+'The k tokens whose stored values in some neurons are nearest to those of the token at doc and pos, by l2 or cosine distance: exact where error is 0, with how many blocks were read to prove it. An error above 0 is the most that distances may be off by int8 values.';

@@ -6,6 +6,7 @@ SELECT
     h.hit.dataset,
     h.hit.rank,
     h.hit.value,
+    h.hit.error,
     t.token,
     in_context(d.text, t.char_start, t.char_end, around) AS context,
     d.doc_id,
@@ -23,4 +24,4 @@ LEFT JOIN docs AS d ON t.dataset = d.dataset AND t.doc = d.doc
 ORDER BY h.hit.dataset, h.hit.rank;
 
 COMMENT ON MACRO TABLE py.top_values IS
-'The k tokens with the highest (or lowest) stored values of a neuron, or of a list of neurons by the sum or the min of its values: exact for any k, with how many blocks were read to prove it.';
+'The k tokens with the highest (or lowest) stored values of a neuron, or of a list of neurons by the sum or the min of its values: exact for any k where error is 0, with how many blocks were read to prove it. An error above 0 is the most that int8 values may be off, which the run keeps no float16 of.';

@@ -8,7 +8,7 @@ CREATE TABLE neuron_matches (
     partner_model VARCHAR NOT NULL,
     partner_site  VARCHAR NOT NULL,
     state         VARCHAR NOT NULL,
-    n             BIGINT NOT NULL,
+    n             BIGINT,
     max_r         DOUBLE,
     min_r         DOUBLE,
     PRIMARY KEY (model, dataset, site, layer, neuron, partner_model, partner_site)
@@ -23,7 +23,7 @@ COMMENT ON COLUMN neuron_matches.layer IS 'Layer (block) index within its stack,
 COMMENT ON COLUMN neuron_matches.neuron IS 'Neuron: index of the unit within the site, from 0 to width - 1.';
 COMMENT ON COLUMN neuron_matches.partner_model IS 'The model that it is compared with: joins to models.';
 COMMENT ON COLUMN neuron_matches.partner_site IS 'Hooked place in the partner model.';
-COMMENT ON COLUMN neuron_matches.state IS 'live; dead: its values never change; overflow: a NaN or infinity among them. Only live neurons have correlations.';
-COMMENT ON COLUMN neuron_matches.n IS 'Units (tokens, or character spans shared by two tokenizers) that the correlation is over.';
+COMMENT ON COLUMN neuron_matches.state IS 'live; dead: its values never change; overflow: a NaN or infinity among them; undefined: imported results have no number for it, and do not say why. Only live neurons have correlations.';
+COMMENT ON COLUMN neuron_matches.n IS 'Units (tokens, or character spans shared by two tokenizers) that the correlation is over; NULL where imported results do not say.';
 COMMENT ON COLUMN neuron_matches.max_r IS 'Largest Pearson correlation with any live neuron of the partner model.';
 COMMENT ON COLUMN neuron_matches.min_r IS 'Smallest: the most negative one.';

@@ -12,7 +12,7 @@ CREATE TABLE neuron_pairs (
     partner_layer  INTEGER NOT NULL,
     partner_neuron INTEGER NOT NULL,
     r              DOUBLE NOT NULL,
-    n              BIGINT NOT NULL,
+    n              BIGINT,
     PRIMARY KEY (model, dataset, site, layer, neuron, partner_model, partner_site, ranked_by, rank)
 );
 
@@ -30,4 +30,4 @@ COMMENT ON COLUMN neuron_pairs.rank IS 'Rank from 1; ties go to the earlier laye
 COMMENT ON COLUMN neuron_pairs.partner_layer IS 'Layer in the partner model.';
 COMMENT ON COLUMN neuron_pairs.partner_neuron IS 'Neuron in the partner layer.';
 COMMENT ON COLUMN neuron_pairs.r IS 'Pearson correlation over the units, from -1 to 1.';
-COMMENT ON COLUMN neuron_pairs.n IS 'Units (tokens, or character spans shared by two tokenizers) that the correlation is over.';
+COMMENT ON COLUMN neuron_pairs.n IS 'Units (tokens, or character spans shared by two tokenizers) that the correlation is over; NULL where imported results do not say.';

@@ -29,7 +29,7 @@ from neuronmap_sql.warehouse.staging import Partition, Staging
 
 __all__ = ["REDUCED", "Extraction", "Work"]
 
-_SPOOLED = frozenset({"activations", "firings", "matrices"})
+_SPOOLED = frozenset({"activations", "firings", "int8", "matrices"})
 """What is made from all values, after the pass."""
 
 REDUCED = frozenset({"stats", "top", "samples"})

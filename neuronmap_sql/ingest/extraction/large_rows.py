@@ -1,4 +1,4 @@
-"""The large tables, from the spool: blocks, firings and token-major rows."""
+"""The large tables, from the spool: blocks, codes, firings and token-major rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pyarrow as pa
 
 from neuronmap_sql.ingest.extraction.rows import Place
 from neuronmap_sql.ingest.settings import KeepSettings
-from neuronmap_sql.numerics.blocks import iter_block_tables, neuron_major
+from neuronmap_sql.numerics.blocks import iter_block_tables
+from neuronmap_sql.numerics.int8 import iter_int8_tables
+from neuronmap_sql.numerics.turning import neuron_major
 
-__all__ = ["block_rows", "firing_rows", "token_rows"]
+__all__ = ["block_rows", "firing_rows", "int8_rows", "token_rows"]
 
 _GROUP_BYTES = 64 << 20
 _TINY = np.float16(6e-8)
@@ -29,6 +31,12 @@ def block_rows(place: Place, values: Half) -> Iterator[pa.Table]:
         values: [tokens, neurons], the spool.
     """
     for blocks in iter_block_tables(values):
+        yield _keyed(place, blocks)
+
+
+def int8_rows(place: Place, values: Half) -> Iterator[pa.Table]:
+    """Rows of `activations_int8`, one row group at a time, by neuron and block."""
+    for blocks in iter_int8_tables(values):
         yield _keyed(place, blocks)
 
 

@@ -1,10 +1,11 @@
-"""Values on their way to the disk: one token-major float16 file a site and layer."""
+"""Values on their way to the disk: one token-major file a site and layer."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +16,24 @@ from neuronmap_sql.warehouse.files import flush
 
 __all__ = ["Spool"]
 
+_HALF = np.dtype(np.float16)
+
 
 class Spool:
-    """A memory-mapped matrix [tokens, width] in float16, kept with an unfinished run.
+    """A memory-mapped matrix [tokens, width], in float16 by default, kept with an unfinished run.
 
     Rows are assigned, never added to, so that a resumed ingest may write some of them again.
     """
 
-    def __init__(self, path: Path, tokens: int, width: int, *, reserve: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tokens: int,
+        width: int,
+        *,
+        reserve: bool = True,
+        dtype: np.dtype[Any] = _HALF,
+    ) -> None:
         """Open the file, or make it.
 
         Args:
@@ -30,16 +41,17 @@ class Spool:
             tokens: rows.
             width: columns.
             reserve: take all its room on the disk now.
+            dtype: number format.
 
         Raises:
             StoreError: the disk has no room for all values.
         """
         self.path = path
-        size = tokens * width * 2
+        size = tokens * width * dtype.itemsize
         if not path.exists() or path.stat().st_size != size:
             _make(path, size, reserve)
-        self.values: npt.NDArray[np.float16] = np.memmap(
-            path, dtype=np.float16, mode="r+", shape=(tokens, width)
+        self.values: npt.NDArray[Any] = np.memmap(
+            path, dtype=dtype, mode="r+", shape=(tokens, width)
         )
 
     def write(self, values: Tensor, tok: npt.NDArray[np.int64]) -> None:
