@@ -27,6 +27,7 @@ from neuronmap_sql.warehouse.verify import Problem, verify
 from neuronmap_sql.warehouse.verify import repair as move_aside
 
 if TYPE_CHECKING:
+    from neuronmap_sql.ingest.comparison.settings import Comparison
     from neuronmap_sql.ingest.pipeline import Ingested
     from neuronmap_sql.ingest.settings import Recipe
 
@@ -302,6 +303,43 @@ class Warehouse:
             UsageError: several datasets or pools fit; or h5py is not installed.
         """
         return export_hdf5(self.store, Path(path), VectorChoice(model, dataset, site, pool))
+
+    def compare(
+        self,
+        recipe: str | Path | Comparison,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        replace: bool = False,
+        with_children: bool = False,
+        progress: bool = True,
+    ) -> Ingested:
+        """Compare the neurons of several models and commit what the warehouse lacks; needs torch.
+
+        Args:
+            recipe: a TOML file, or settings made in Python.
+            overrides: values in place of the file's, by dotted key: `{"keep.top_k": 10}`.
+            replace: take the place of runs that hold the same names, all at once at the end.
+            with_children: let other runs go too that were computed from those.
+            progress: show progress on standard error.
+
+        Raises:
+            RecipeError, DataError, ModelError, UsageError: see `neuronmap_sql.errors`.
+        """
+        from neuronmap_sql.ingest.comparison.compare import compare
+        from neuronmap_sql.ingest.comparison.recipe import read_comparison
+        from neuronmap_sql.ingest.progress import Reporter
+
+        if isinstance(recipe, str | Path):
+            recipe = read_comparison(Path(recipe), overrides)
+        done = compare(
+            recipe,
+            self.store,
+            replace=replace,
+            with_children=with_children,
+            reporter=Reporter(show=progress),
+        )
+        self.close()  # `docs` may have new label columns
+        return done
 
     def sql(self, query: str, params: Mapping[str, Any] | Sequence[Any] | None = None) -> Result:
         """Run SQL: `.pl()` polars, `.df()` pandas, `.arrow()` Arrow, `.reader()` in batches.

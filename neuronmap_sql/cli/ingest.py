@@ -10,7 +10,7 @@ import typer
 from neuronmap_sql.api import create
 from neuronmap_sql.errors import UsageError
 
-__all__ = ["ingest"]
+__all__ = ["assignments", "ingest"]
 
 
 def ingest(
@@ -75,7 +75,7 @@ def ingest(
         "model.source": model, "model.name": name, "model.revision": revision,
         "model.device": device, "model.dtype": dtype, "data.path": data, "data.text": text,
         "data.labels": _split(labels), "sites.use": _split(site), "sites.layers": layers,
-        "keep.tables": _split(keep), **_assignments(set_ or []),
+        "keep.tables": _split(keep), **assignments(set_ or []),
     }  # fmt: skip
     given = {key: value for key, value in overrides.items() if value is not None}
     # Here, so that --help and the SQL commands do not wait for torch.
@@ -110,7 +110,7 @@ def _split(value: str | None) -> list[str] | None:
     return None if value is None else [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _assignments(pairs: list[str]) -> dict[str, Any]:
+def assignments(pairs: list[str]) -> dict[str, Any]:
     """Read `key=value`, the value as TOML where it is TOML, else as text."""
     import tomllib
 

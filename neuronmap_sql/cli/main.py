@@ -11,7 +11,19 @@ import sys
 import typer
 from rich.console import Console
 
-from neuronmap_sql.cli import ask, demo, imports, ingest, models, plot, runs, search, verify, watch
+from neuronmap_sql.cli import (
+    ask,
+    compare,
+    demo,
+    imports,
+    ingest,
+    models,
+    plot,
+    runs,
+    search,
+    verify,
+    watch,
+)
 from neuronmap_sql.errors import NeuronMapError
 
 __all__ = ["app", "main"]
@@ -26,6 +38,7 @@ app = typer.Typer(
 )
 app.command("init")(runs.init)
 app.command("ingest")(ingest.ingest)
+app.command("compare")(compare.compare)
 app.add_typer(imports.imports, name="import")
 app.add_typer(imports.exports, name="export")
 app.add_typer(models.app, name="models")

@@ -134,3 +134,25 @@ def test_tolerance_is_a_function_of_the_seed(job: Job) -> None:
     windows = job.tokenization.windows
     found = [measure_tolerance(job.loaded.backbone, job.hooks, windows, CPU, 5) for _ in range(2)]
     assert found[0] == found[1]
+
+
+def test_each_number_format_says_how_far_it_is_from_float32(
+    demo_model: Path, tmp_path: Path
+) -> None:
+    found = {}
+    for dtype in ("float32", "float16", "bfloat16"):
+        store = Store.create(tmp_path / dtype)
+        keep = {"tables": ["stats"]}
+        ingest(demo_recipe(demo_model, 6, keep=keep, model={"dtype": dtype}), store)
+        with connect(store.root) as con:
+            ((tolerance, stored),) = con.sql(
+                "SELECT tolerance, dtype FROM runs WHERE kind = 'activations'"
+            ).fetchall()
+            values = con.sql("SELECT mean, variance FROM neuron_stats ORDER BY ALL").fetchall()
+        assert stored == dtype
+        found[dtype] = tolerance, np.array(values)
+    assert 0 < found["float32"][0] < 1e-4 < found["float16"][0] < found["bfloat16"][0] < 1
+    exact = found["float32"][1]
+    for dtype in ("float16", "bfloat16"):
+        apart = np.abs(found[dtype][1] - exact).max() / np.abs(exact).max()
+        assert 0 < apart < 10 * found[dtype][0]

@@ -29,8 +29,16 @@ from typing import Any
 import duckdb
 
 from neuronmap_sql.warehouse.schema import column_types, create_tables
+from neuronmap_sql.warehouse.views import create_macros
 
-KEYS = {"run": "r", "model": "m", "dataset": "d", "tokenizer": "t", "site": "mlp"}
+KEYS = {
+    "run": "r",
+    "model": "m",
+    "dataset": "d",
+    "tokenizer": "t",
+    "site": "mlp",
+    "partner_site": "mlp",
+}
 ROWS = Path(__file__).parent / "rows"
 
 
@@ -50,6 +58,7 @@ def read_cases(path: Path) -> list[Case]:
 def empty_database() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     create_tables(con)
+    create_macros(con, "macros")
     return con
 
 

@@ -17,6 +17,7 @@ from neuronmap_sql.queries.run import run
 from neuronmap_sql.queries.values import written
 from neuronmap_sql.warehouse.result import execute
 from neuronmap_sql.warehouse.schema import create_tables
+from neuronmap_sql.warehouse.views import create_macros
 
 GOOD = """\
 -- How many?
@@ -130,6 +131,7 @@ def test_every_query_runs_in_the_stock_shell(tmp_path: Path) -> None:
         con.execute(f"ATTACH '{path}' AS plain (STORAGE_VERSION 'v1.0.0')")
         con.execute("USE plain")
         create_tables(con)
+        create_macros(con, "macros")
         con.execute("ALTER TABLE docs ADD COLUMN source VARCHAR")
     lines = []
     for name, query in queries().items():

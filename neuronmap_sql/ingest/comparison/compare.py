@@ -49,7 +49,7 @@ from neuronmap_sql.warehouse.schema import key_columns
 from neuronmap_sql.warehouse.staging import Staging, run_id
 from neuronmap_sql.warehouse.store import Store
 
-__all__ = ["compare"]
+__all__ = ["compare", "outline"]
 
 _BY_LAYER = ("neuron_matches", "neuron_pairs", "layer_pairs")
 _SHARED = ("docs", "tokens", "model")
@@ -120,6 +120,40 @@ def compare(
             made.append(run)
         enter()
     return Ingested(runs, tuple(made), len(work.units), time.monotonic() - began)
+
+
+def outline(comparison: Comparison, reporter: Reporter) -> str:
+    """Load and tokenize, and say what the comparison takes; no warehouse is touched.
+
+    Raises:
+        RecipeError, DataError, ModelError, UsageError: as the comparison would.
+    """
+    work = _prepare(comparison, reporter, ())
+    blocks = [block for sweep in work.sweeps for block in sweep]
+    units = len(work.units)
+    lines = [f"dataset    {comparison.data.name}: {units:,} {work.units.unit}s compared"]
+    for number, job in enumerate(work.jobs):
+        held, counted = work.units.tokens(number), len(job.tokenization.table)
+        neurons = sum(hook.width for hook in job.hooks)
+        lines.append(
+            f"model      {job.loaded.info.model}: {neurons:,} neurons in {len(job.hooks)} layers,"
+            f" {held / counted:.1%} of {counted:,} tokens"
+        )
+    products = sum(block.x.width * block.y.width for block in blocks) * 2 * units
+    sums = max(sum(block.bytes for block in sweep) for sweep in work.sweeps)
+    lines += [
+        f"pairs      {sum(b.x.width * b.y.width for b in blocks if b.x is not b.y):,} of neurons",
+        f"products   {products / 1e12:,.2f} TFLOP",
+        f"memory     {sums / 1e9:,.2f} GB of sums, in {len(work.sweeps)} sweeps",
+        f"disk       {_spooled_bytes(work) / 1e9:,.2f} GB of values until it is committed",
+    ]
+    return "\n".join(lines)
+
+
+def _spooled_bytes(work: _Work) -> int:
+    tokens = (len(job.tokenization.table) for job in work.jobs)
+    widths = (sum(hook.width for hook in job.hooks) for job in work.jobs)
+    return 4 * sum(map(int.__mul__, tokens, widths)) if work.spooled else 0
 
 
 @dataclass(frozen=True)
