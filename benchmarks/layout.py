@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from common import machine, paired, real_activations
-from layouts import Arrays, Blocks, Npy, Planes, TokenRows, Values
+from layouts import Arrays, Blocks, Npy, Planes, TokenRows, Values, write_codes
 from layouts_sql import BlocksInDuckDB, Columns, Long
 
 from neuronmap_sql.numerics.blocks import iter_block_tables
@@ -136,6 +136,9 @@ def compact_all(spool: Path, aside: Path, values: Values, rounds: int) -> None:
         "turning and zone maps": lambda: [None for _ in iter_block_tables(spooled)],
         "spool to one Parquet file, one thread": lambda: whole.write(spooled),
         "spool to two Parquet files, two threads": two_threads,
+        "spool to one Parquet file of int8 codes, one thread": partial(
+            write_codes, aside / "codes.data", spooled
+        ),
     }
     print("| step | MB per CPU s | time over np.save |\n|---|---|---|")
     for name, taken in paired(contenders, rounds).items():

@@ -18,8 +18,19 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from neuronmap_sql.numerics import blocks, halves, turning
+from neuronmap_sql.numerics.int8 import iter_int8_tables
 
-__all__ = ["Arrays", "Blocks", "K", "Npy", "Planes", "TokenRows", "Values", "top_values"]
+__all__ = [
+    "Arrays",
+    "Blocks",
+    "K",
+    "Npy",
+    "Planes",
+    "TokenRows",
+    "Values",
+    "top_values",
+    "write_codes",
+]
 
 Values = NDArray[np.float16]
 K = 20
@@ -215,6 +226,16 @@ class Blocks(Arrays):
     def statistics(self) -> NDArray[np.float64]:
         table = self.open().read(columns=["neuron", "min", "max", "sum", "sum_squares"])
         return _merge(table.sort_by("neuron") if self.shard else table, self.shape[1])
+
+
+def write_codes(path: Path, values: Values) -> None:
+    """Write blocks of one byte a value, as table `activations_int8`."""
+    writer = None
+    for table in iter_int8_tables(values):
+        writer = writer or pq.ParquetWriter(path, table.schema, **blocks.writer_options())
+        writer.write_table(table)
+    assert writer is not None
+    writer.close()
 
 
 class Planes(Blocks):

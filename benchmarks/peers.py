@@ -23,15 +23,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from common import machine, shown, texts
+from common import machine, shown
+from environments import environment, windows
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
@@ -119,7 +117,7 @@ def write_task(folder: Path, tokens: int, positions: int, batch: int, layers: in
     tokenizer = AutoTokenizer.from_pretrained(content.folder("demo") / "models" / "demo-a")
     tokenizer.model_max_length = config.n_positions
     tokenizer.save_pretrained(folder / "gpt2")
-    pieces, ids = _windows(tokenizer, tokens // positions // batch * batch, positions)
+    pieces, ids = windows(tokenizer, tokens // positions // batch * batch, positions)
     lines = [json.dumps({"text": piece}) for piece in pieces]
     (folder / "text.jsonl").write_text("\n".join(lines), encoding="utf-8")
     np.save(folder / "tokens.npy", np.array(ids))
@@ -128,49 +126,6 @@ def write_task(folder: Path, tokens: int, positions: int, batch: int, layers: in
     width = config.n_inner or 4 * config.n_embd
     task = {"model": str(folder / "gpt2"), "batch": batch, "layers": layers, "width": width}
     (folder / "task.json").write_text(json.dumps(task))
-
-
-def _windows(tokenizer: Any, windows: int, positions: int) -> tuple[list[str], list[list[int]]]:
-    """Cut the demo text into documents that are so many tokens long each, when read alone too."""
-    pieces: list[str] = []
-    ids: list[list[int]] = []
-    for text in texts():
-        spans = tokenizer(text, return_offsets_mapping=True, verbose=False)["offset_mapping"]
-        for first in range(0, len(spans) - positions + 1, positions):
-            piece = text[spans[first][0] : spans[first + positions - 1][1]]
-            alone = tokenizer(piece)["input_ids"]
-            if len(alone) == positions:
-                pieces.append(piece)
-                ids.append(alone)
-            if len(ids) == windows:
-                return pieces, ids
-    raise SystemExit(f"the demo text has {len(ids)} such windows, not {windows}")
-
-
-def environment(folder: Path, packages: tuple[str, ...]) -> Path:
-    """Make a virtual environment with some packages beside ours, unless it is there.
-
-    Returns:
-        Its Python.
-
-    Raises:
-        subprocess.CalledProcessError: pip could not install them.
-    """
-    if not packages:
-        return Path(sys.executable)
-    home = folder / "+".join(packages).replace("==", "-")
-    python, done = home / "bin" / "python", home / "made"
-    if not done.exists():
-        venv.create(home, with_pip=True, clear=True)
-        (linked,) = (home / "lib").glob("python*/site-packages")
-        ours = Path(np.__file__).parents[1]
-        (linked / "ours.pth").write_text(f"{ours}\n")
-        pinned = home / "constraints.txt"
-        pinned.write_text(f"torch=={version('torch').split('+')[0]}\n")
-        words = [python, "-m", "pip", "install", "--quiet", "--constraint", pinned, *packages]
-        subprocess.run(words, check=True, capture_output=True, text=True)
-        done.touch()
-    return python
 
 
 def run(peer: Peer, envs: Path, task: Path, out: Path, seen: Runs) -> None:

@@ -26,13 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from common import machine, paired, shown
 from deepeverest import Index
-from layouts import Blocks
+from layouts import Blocks, write_codes
 from layouts_sql import Long
 from numpy.typing import NDArray
 
 from neuronmap_sql.api import Warehouse
-from neuronmap_sql.numerics.blocks import writer_options
-from neuronmap_sql.numerics.int8 import iter_int8_tables
 from neuronmap_sql.warehouse.frames import stored_files
 from neuronmap_sql.warehouse.search import nearest_tokens, top_tokens
 from queries import LAYER, ONE, THREE, record
@@ -183,13 +181,7 @@ class Codes(Core):
     name, table = "ours, int8 beside matrices", "activations_int8"
 
     def make(self) -> None:
-        writer = None
-        for table in iter_int8_tables(self.held):
-            path = self.aside / "codes.parquet"
-            writer = writer or pq.ParquetWriter(path, table.schema, **writer_options())
-            writer.write_table(table)
-        assert writer is not None
-        writer.close()
+        write_codes(self.aside / "codes.parquet", self.held)
 
 
 class CodesAlone(Codes):

@@ -64,11 +64,14 @@ def memory_bytes(text: str) -> int:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** (1 + "KMGT".index(match[2])))
 
 
-def sweeps(models: Sequence[Sequence[Layer]], memory: int) -> list[list[Block]]:
+def sweeps(
+    models: Sequence[Sequence[Layer]], pairs: Sequence[tuple[int, int]], memory: int
+) -> list[list[Block]]:
     """Share the blocks out to sweeps whose sums fit in memory, each layer with itself first.
 
     Args:
         models: the layers of each model.
+        pairs: which models are compared, each pair once.
         memory: bytes that sums and values may take.
 
     Raises:
@@ -76,7 +79,7 @@ def sweeps(models: Sequence[Sequence[Layer]], memory: int) -> list[list[Block]]:
     """
     room = memory - memory // _SHARE
     own = [Block(layer, layer) for layers in models for layer in layers]
-    between = list(_between(models))
+    between = list(_between(models, pairs))
     held = sum(block.bytes for block in own)
     least = held + max((block.bytes for block in between), default=0)
     if least > room:
@@ -95,13 +98,14 @@ def sweeps(models: Sequence[Sequence[Layer]], memory: int) -> list[list[Block]]:
     return found
 
 
-def _between(models: Sequence[Sequence[Layer]]) -> Iterator[Block]:
+def _between(
+    models: Sequence[Sequence[Layer]], pairs: Sequence[tuple[int, int]]
+) -> Iterator[Block]:
     """Yield the blocks of two models, those of one partner layer together."""
-    for number, partner in enumerate(models):
-        for others in models[:number]:
-            for y in partner:
-                for x in others:
-                    yield Block(x, y)
+    for model, partner in pairs:
+        for y in models[partner]:
+            for x in models[model]:
+                yield Block(x, y)
 
 
 def chunks(first: Ints, widths: int, memory: int) -> Ints:

@@ -168,6 +168,8 @@ class _Work:
     """What the models are compared by."""
     layers: list[list[Layer]]
     """The layers of each model, one a hook."""
+    pairs: list[tuple[int, int]]
+    """Which models are compared, each pair once."""
     sweeps: list[list[Block]]
     """What is summed in each sweep over the values."""
     cuts: Ints
@@ -201,13 +203,18 @@ class _Work:
         found = {job.runs[kind]: job.keys(kind) for job in self.jobs for kind in _SHARED}
         return found | {self.runs["comparison"]: tuple(self._pair_keys())}
 
+    def _ordered(self) -> Iterator[tuple[Job, Job]]:
+        for one, other in self.pairs:
+            yield self.jobs[one], self.jobs[other]
+            yield self.jobs[other], self.jobs[one]
+
     def _pair_keys(self) -> Iterator[Key]:
         keep = self.comparison.keep
         wanted = ["model_pairs", *_BY_LAYER]
         wanted += ["neuron_baseline"] * bool(keep.baselines)
         wanted += ["pair_histogram"] * keep.histogram
         wanted += ["matchings"] * bool(keep.matchings)
-        for job, partner in itertools.permutations(self.jobs, 2):
+        for job, partner in self._ordered():
             for table in wanted:
                 layers = tuple(sorted({hook.layer for hook in job.hooks}))
                 yield Key(
@@ -242,7 +249,10 @@ def _prepare(comparison: Comparison, reporter: Reporter, loaded: Sequence[Loaded
         jobs[0].documents.table["text"].to_pylist(), [job.tokenization for job in jobs]
     )
     memory = memory_bytes(comparison.work.memory)
-    parts = sweeps(layers, memory)
+    pairs = list(itertools.combinations(range(len(jobs)), 2))
+    if comparison.keep.pairs == "first":
+        pairs = [pair for pair in pairs if 0 in pair]
+    parts = sweeps(layers, pairs, memory)
     spool = comparison.work.spool
     if spool == "never" and len(parts) > 1:
         raise UsageError(
@@ -251,7 +261,9 @@ def _prepare(comparison: Comparison, reporter: Reporter, loaded: Sequence[Loaded
         )
     cuts = chunks(units.first, sum(layer.width for found in layers for layer in found), memory)
     spooled = spool == "always" or len(parts) > 1
-    return _Work(comparison, jobs, units, layers, parts, cuts, spooled, bool(loaded), one_by_one)
+    return _Work(
+        comparison, jobs, units, layers, pairs, parts, cuts, spooled, bool(loaded), one_by_one
+    )
 
 
 def _sites(comparison: Comparison, model: ComparedModel) -> SiteSettings:
@@ -293,6 +305,7 @@ def _write(work: _Work, staging: Staging, reporter: Reporter) -> dict[str, Any]:
         [[hook.site for hook in job.hooks] for job in jobs],
         work.layers,
         [len(job.tokenization.table) for job in jobs],
+        work.pairs,
     )
     for table, rows, part in tables(findings, named, work.units, spread, comparison.seed):
         staging.write(table, rows, shard=part)
@@ -378,7 +391,7 @@ def _sweep(
         totals = sums.sweep(blocks, work.cuts)
         if found is None:
             own = {block.x: total for block, total in totals.items() if block.x is block.y}
-            found = Findings(work.layers, sums.spread, own, keep, seed, names)
+            found = Findings(work.layers, work.pairs, sums.spread, own, keep, seed, names)
         found.add(totals)
     assert found is not None
     return found, sums.spread

@@ -90,6 +90,7 @@ class Findings:
     def __init__(
         self,
         layers: list[list[Layer]],
+        pairs: list[tuple[int, int]],
         spread: Mapping[Layer, Spread],
         own: Mapping[Layer, Tensor],
         keep: PairSettings,
@@ -100,6 +101,7 @@ class Findings:
 
         Args:
             layers: the layers of each model.
+            pairs: which models are compared, each pair once.
             spread: means and deviations of each layer.
             own: covariances of each layer with itself.
             keep: what is wanted.
@@ -111,10 +113,9 @@ class Findings:
         device = next(iter(own.values())).device
         self.sides = {
             (layer, partner): Side(layer, keep, device)
-            for number, found in enumerate(layers)
-            for partner in range(len(layers))
-            if partner != number
-            for layer in found
+            for pair in pairs
+            for number, partner in (pair, pair[::-1])
+            for layer in layers[number]
         }
         """By layer, and number of the partner model."""
         self.layer_pairs: list[LayerPair] = []

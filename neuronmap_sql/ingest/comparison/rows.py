@@ -37,6 +37,8 @@ class Named:
     """The layers of each model, one a hook."""
     tokens: list[int]
     """Counted tokens of each model."""
+    pairs: list[tuple[int, int]]
+    """Which models are compared, each pair once."""
 
     def pair(self, x: Layer, y: Layer, rows: int, *, partner_layer: bool = True) -> Columns:
         """Return the key columns of a layer and its partner, `rows` long."""
@@ -58,14 +60,13 @@ def tables(
     findings: Findings, named: Named, units: Units, spread: dict[Layer, Spread], seed: int
 ) -> Iterator[tuple[str, pa.Table, str]]:
     """Yield the tables' rows, in parts: table, rows, name of the part."""
-    for number, found in enumerate(named.layers):
-        for partner, others in enumerate(named.layers):
-            if partner != number:
-                part = f"{number:03d}-{partner:03d}"
-                sides = [(layer, findings.sides[layer, partner]) for layer in found]
-                yield "model_pairs", _model_pair(named, sides, others, units, spread), part
-                for table, rows in _by_neuron(named, sides, others, len(units), spread, seed):
-                    yield table, pa.concat_tables(rows), part
+    for pair in named.pairs:
+        for number, partner in (pair, pair[::-1]):
+            part, others = f"{number:03d}-{partner:03d}", named.layers[partner]
+            sides = [(layer, findings.sides[layer, partner]) for layer in named.layers[number]]
+            yield "model_pairs", _model_pair(named, sides, others, units, spread), part
+            for table, rows in _by_neuron(named, sides, others, len(units), spread, seed):
+                yield table, pa.concat_tables(rows), part
     yield from _by_layers(findings, named, len(units))
 
 

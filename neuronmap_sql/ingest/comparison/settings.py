@@ -40,6 +40,8 @@ class PairSettings:
     """Random bases of each kind."""
     histogram: bool = True
     """Whether to count the correlations of every pair of layers."""
+    pairs: Literal["all", "first"] = "all"
+    """`all` pairs of models, or the `first` model with each other one."""
     matchings: tuple[Method, ...] = ("mutual",)
     """One-to-one assignments of every pair of layers: mutual, hungarian, hungarian_absolute."""
 

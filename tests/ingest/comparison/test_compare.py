@@ -217,6 +217,23 @@ def test_every_model_reads_the_text_once(
     assert len(rows(store.root, "FROM neuron_baseline")) == 0
 
 
+def test_one_model_against_each_other(models: list[Path], tmp_path: Path) -> None:
+    three = [*models, folder("demo") / "models" / "demo-c"]
+    store = Store.create(tmp_path / "warehouse")
+    keep = {"baselines": ["gaussian"], "draws": 1, "pairs": "first", "top_k": 1}
+    run(store, recipe(three, keep=keep, sites={"layers": "1"}))
+    found = rows(store.root, "SELECT model, partner_model FROM model_pairs ORDER BY ALL")
+    assert list(found.iter_rows()) == [
+        ("demo-a", "demo-b"),
+        ("demo-a", "demo-c"),
+        ("demo-b", "demo-a"),
+        ("demo-c", "demo-a"),
+    ]
+    for table in ("neuron_matches", "neuron_pairs", "neuron_baseline", "layer_pairs", "matchings"):
+        pairs = rows(store.root, f"SELECT DISTINCT model, partner_model FROM {table} ORDER BY ALL")
+        assert pairs.equals(found), table
+
+
 def test_names_are_taken_until_they_are_replaced(models: list[Path], tmp_path: Path) -> None:
     store = Store.create(tmp_path / "warehouse")
     small = {"draws": 1, "baselines": [], "matchings": []}
