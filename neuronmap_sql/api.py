@@ -27,6 +27,9 @@ from neuronmap_sql.warehouse.verify import Problem, verify
 from neuronmap_sql.warehouse.verify import repair as move_aside
 
 if TYPE_CHECKING:
+    from neuronmap_sql.analysis.label_run import Analysed
+    from neuronmap_sql.ingest.ablation.ablate import Ablated
+    from neuronmap_sql.ingest.ablation.settings import Ablation
     from neuronmap_sql.ingest.comparison.settings import Comparison
     from neuronmap_sql.ingest.pipeline import Ingested
     from neuronmap_sql.ingest.settings import Recipe
@@ -248,8 +251,9 @@ class Warehouse:
 
         A question is a document, `activations/<question>/<layer>/vector` its vector. Statistics
         (mean, std, min, max, sparsity) become columns; other attributes become labels of the
-        document, or JSON. Documents that the dataset has already are joined by their ids. Links,
-        virtual datasets and foreign filters are refused. Needs the extra `hdf5`.
+        document, or JSON. Values become 32-bit floats. Documents that the dataset has already are
+        joined by their ids. Links, virtual datasets and foreign filters are refused. Needs the
+        extra `hdf5`.
 
         Args:
             path: the file.
@@ -340,6 +344,138 @@ class Warehouse:
         )
         self.close()  # `docs` may have new label columns
         return done
+
+    def ablate(
+        self,
+        neurons: str | Path | Ablation,
+        data: str | Path | None = None,
+        *,
+        models: Mapping[str, str] | None = None,
+        mode: Literal["zero", "mean", "value"] = "zero",
+        value: float | None = None,
+        site: str = "mlp",
+        together: bool = False,
+        controls: int = 3,
+        keep_tokens: int = 10,
+        limit: int = 0,
+        name: str = "",
+        seed: int = 0,
+        overrides: Mapping[str, Any] | None = None,
+        replace: bool = False,
+        with_children: bool = False,
+        progress: bool = True,
+    ) -> Ablated:
+        """Replace the activations of neurons, and store what that changes in the predictions.
+
+        The rows of `effects` and `token_effects`: changes of the loss, the entropy and the rank of
+        the token that came, and the divergence, each beside those of random neurons. Needs torch.
+
+        Args:
+            neurons: SQL that returns model, layer, neuron, and perhaps grp (neurons of one model
+                and grp are replaced at once); or the path of a recipe (TOML), beside which only
+                `overrides` count, or settings made in Python.
+            data: a file of documents, or the name of a dataset in the warehouse.
+            models: where to load models from, by name; left out: where table `models` says.
+            mode: what activations are replaced with: zero, the neuron's mean over the dataset, or
+                `value`.
+            value: for the mode `value`.
+            site: place of the neurons.
+            together: replace all neurons of a model at once.
+            controls: random neurons of the same layer for each chosen one.
+            keep_tokens: tokens kept a neuron whose loss rises most, and as many where it falls.
+            limit: read only the first so many documents; 0: all.
+            name: name of the experiment; left out: the mode.
+            seed: seed of the random neurons.
+            overrides: further keys of the recipe, by dotted key: `{"batch_tokens": 512}`.
+            replace: take the place of runs that hold the same names.
+            with_children: let other runs go too that were computed from those.
+            progress: show progress on standard error.
+
+        Returns:
+            The runs, one a model, and which of them were not there before.
+
+        Raises:
+            QueryError: the engine refused the SQL.
+            UsageError: the SQL does not return neurons; or rows of the same names are there.
+            ModelError: a model cannot be loaded, or predicts no next token.
+            RecipeError, DataError, UnknownNameError: see `neuronmap_sql.errors`.
+        """
+        from neuronmap_sql.ingest.ablation.ablate import ablate
+        from neuronmap_sql.ingest.ablation.recipe import data_keys, parse_ablation, read_ablation
+        from neuronmap_sql.ingest.ablation.sources import source_keys
+        from neuronmap_sql.ingest.progress import Reporter
+
+        if isinstance(neurons, Path):
+            neurons = read_ablation(neurons, overrides)
+        elif isinstance(neurons, str):
+            keys = {
+                "neurons": neurons, "mode": mode, "value": value, "site": site, "name": name,
+                "together": together, "controls": controls, "keep_tokens": keep_tokens,
+                "limit": limit, "seed": seed,
+                **({} if data is None else data_keys(self.connection, str(data))),
+                **source_keys(models or {}), **(overrides or {}),
+            }  # fmt: skip
+            neurons = parse_ablation({}, "ablate", Path(), keys)
+        done = ablate(
+            neurons,
+            self.store,
+            replace=replace,
+            with_children=with_children,
+            reporter=Reporter(show=progress),
+        )
+        self.close()  # `docs` may have new label columns
+        return done
+
+    def analyze_labels(
+        self,
+        model: str,
+        *,
+        dataset: str | None = None,
+        site: str = "mlp",
+        layers: Sequence[int] | None = None,
+        labels: Sequence[str] | None = None,
+        lags: Sequence[int] = (0, 1),
+        least: int = 10,
+        means: int = 10,
+        replace: bool = False,
+        progress: bool = True,
+    ) -> Analysed:
+        """Score every neuron against every label of the tokens: `label_scores`, `class_means`.
+
+        The stored values are read once, without the model, in little memory. Scores are those of
+        Gurnee et al. 2024, arXiv 2401.12181, section 4.
+
+        Args:
+            model: value of the column `model`.
+            dataset: needed if the model has values on several datasets.
+            site: site.
+            layers: layers; all with values, if left out.
+            labels: names as `FROM token_labels()` has them, and `word_class`, which needs the
+                tagger; by default all but that, and those of documents with over 100 classes.
+            lags: 0 for the label of the token itself, 1 for that of the one before, and so on;
+                labels of positions and of documents have 0 only.
+            least: tokens that a class needs to be named as best or top, or kept with its mean.
+            means: classes of a label and neuron kept in `class_means`, at most.
+            replace: take the place of the run that holds such rows.
+            progress: show progress on standard error.
+
+        Returns:
+            The run, and whether it was there before: the same values and labels make the same run.
+
+        Raises:
+            UnknownNameError: no such values are stored, or there is no such label.
+            UsageError: several datasets fit; or rows of the same names are there.
+        """
+        from neuronmap_sql.analysis.label_run import analyze_labels
+        from neuronmap_sql.analysis.settings import LabelSettings
+        from neuronmap_sql.ingest.progress import Reporter
+
+        settings = LabelSettings(
+            model, dataset, site, None if layers is None else tuple(layers),
+            None if labels is None else tuple(labels), tuple(lags), least, means,
+        )  # fmt: skip
+        with Reporter(show=progress).counted(f"labels {model}", "neurons") as told:
+            return analyze_labels(self.store, settings, replace=replace, progress=told)
 
     def sql(self, query: str, params: Mapping[str, Any] | Sequence[Any] | None = None) -> Result:
         """Run SQL: `.pl()` polars, `.df()` pandas, `.arrow()` Arrow, `.reader()` in batches.

@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 
 from neuronmap_sql.cli import (
+    ablate,
+    analyze,
     ask,
     compare,
     demo,
@@ -39,6 +41,8 @@ app = typer.Typer(
 app.command("init")(runs.init)
 app.command("ingest")(ingest.ingest)
 app.command("compare")(compare.compare)
+app.command("ablate")(ablate.ablate)
+app.add_typer(analyze.app, name="analyze")
 app.add_typer(imports.imports, name="import")
 app.add_typer(imports.exports, name="export")
 app.add_typer(models.app, name="models")

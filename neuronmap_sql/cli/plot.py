@@ -1,4 +1,4 @@
-"""`neuronmap plot`: a neuron, the profile of layers, a model, as PNG, SVG, PDF or HTML."""
+"""`neuronmap plot`: a neuron, layers, a model, a comparison, as PNG, SVG, PDF or HTML."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuronmap_sql.cli.common import WarehouseOption, opened
+from neuronmap_sql.cli.compared import (
+    ComparedModelArgument,
+    KindOption,
+    PartnerOption,
+    ThresholdOption,
+)
 
 if TYPE_CHECKING:
     import altair as alt
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Draw a neuron, layers or a model.", no_args_is_help=True)
+app = typer.Typer(help="Draw a neuron, layers, a model, or models beside each other.", no_args_is_help=True)
 
 ModelArgument = Annotated[str, typer.Argument(help="Value of the column `model`.")]
 SiteOption = Annotated[str, typer.Option(help="Hooked place.")]
@@ -72,6 +78,44 @@ def model(
 
     with opened(warehouse) as wh:
         _save(overview_chart(wh.connection, model, site=site, dataset=dataset), output)
+
+
+@app.command()
+def universality(
+    output: OutOption,
+    model: ComparedModelArgument = None,
+    warehouse: WarehouseOption = Path(),
+    partner: PartnerOption = None,
+    kind: KindOption = None,
+    threshold: ThresholdOption = 0.2,
+    part: Annotated[
+        str,
+        typer.Option(
+            help="all, or one picture: excess, layers, properties, network; or dashboard, a page"
+            " with a slider and a table, for .html."
+        ),
+    ] = "all",
+    measure: Annotated[
+        str,
+        typer.Option(help="What is drawn of layers: mean_max_r, matched_share, mutual_share, cka."),
+    ] = "mean_max_r",
+    site: SiteOption = "mlp",
+    dataset: DatasetOption = None,
+) -> None:
+    """Draw how universal neurons are: excess, layers, properties, a network, or a dashboard.
+
+    Wants a comparison (`neuronmap compare`) with baselines.
+    """
+    from neuronmap_sql.plots.compared import compared
+    from neuronmap_sql.plots.universality import part_named, universality_chart
+
+    with opened(warehouse) as wh:
+        con = wh.connection
+        among = compared(con, model, partner or (), kind=kind, site=site, dataset=dataset)
+        chart = universality_chart(
+            con, among, part_named(part), threshold=threshold, measure=measure
+        )
+        _save(chart, output)
 
 
 def _save(chart: alt.TopLevelMixin, paths: list[Path]) -> None:

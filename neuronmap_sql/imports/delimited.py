@@ -19,8 +19,6 @@ __all__ = ["number", "records", "shown"]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MISSING = frozenset({"", "nan", "na", "null", "none", "<na>"})
-_SHOWN = 40
-"""Characters of a cell that a message shows."""
 
 
 def records(path: Path, longest: int) -> Iterator[tuple[int, list[str]]]:
@@ -59,9 +57,9 @@ def number(cell: str, place: str) -> float | None:
     raise DataError(f"{place}: {shown(cell)} is no finite number")
 
 
-def shown(text: str) -> str:
+def shown(text: str, most: int = 40) -> str:
     """Return the beginning of a text from a file, in quotes, with nothing that a terminal obeys."""
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+    return repr(text if len(text) <= most else f"{text[:most]}...")
 
 
 def _lines(path: Path, file: BinaryIO, longest: int) -> Iterator[tuple[int, str]]:

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from neuronmap_sql.errors import DataError
 from neuronmap_sql.imports.delimited import shown
 from neuronmap_sql.imports.hdf5_file import attributes, members, text_of
 from neuronmap_sql.imports.hdf5_layout import TEXTS, natural
-from neuronmap_sql.warehouse.connect import connect
+from neuronmap_sql.warehouse.names import encode
 from neuronmap_sql.warehouse.schema import column_types
+from neuronmap_sql.warehouse.store import Store
 
 __all__ = ["Question", "documents_hash", "label_columns", "questions_of", "stored_documents"]
 
@@ -127,22 +129,32 @@ def documents_hash(questions: list[Question]) -> str:
 
 
 def stored_documents(
-    root: Path, dataset: str, questions: list[Question]
+    store: Store, dataset: str, questions: list[Question]
 ) -> tuple[str, list[int]] | None:
     """Return the run that holds these documents already, and which rows of it they are.
 
     None: the dataset has no documents, or others: then the store says that its name is taken.
     """
-    with connect(root) as con:
-        rows = con.sql(
-            "SELECT run, doc_id, text, doc FROM docs WHERE dataset = $dataset",
-            params={"dataset": dataset},
-        ).fetchall()
-    known: Mapping[str, tuple[str, str, int]] = {i: (run, text, doc) for run, i, text, doc in rows}
-    found = [known.get(one.doc_id) for one in questions]
-    fits = [
-        hit is not None and one.text in (hit[1], one.name)
-        for hit, one in zip(found, questions, strict=True)
-    ]
-    hits = [hit for hit in found if hit is not None]
-    return (hits[0][0], [doc for _, _, doc in hits]) if hits and all(fits) else None
+    for run, manifest in store.manifests().items():
+        if any(key.table == "docs" and key.dataset == dataset for key in manifest.keys):
+            known = _documents(store.root / "runs" / f"run={encode(run)}", dataset)
+            rows = [known[one.doc_id][0] for one in questions if _same(one, known)]
+            return (run, rows) if len(rows) == len(questions) else None
+    return None
+
+
+def _documents(run: Path, dataset: str) -> dict[str, tuple[int, str]]:
+    """Return row number and text of a run's documents by id."""
+    found = {}
+    for path in sorted((run / "docs").glob("*.parquet")):
+        rows = pq.read_table(path, columns=["dataset", "doc", "doc_id", "text"])
+        for row in rows.to_pylist():
+            if row["dataset"] == dataset:
+                found[row["doc_id"]] = (row["doc"], row["text"])
+    return found
+
+
+def _same(question: Question, known: Mapping[str, tuple[int, str]]) -> bool:
+    """Whether a document of that id is known, of the same text if the file tells one."""
+    stored = known.get(question.doc_id)
+    return stored is not None and question.text in (stored[1], question.name)

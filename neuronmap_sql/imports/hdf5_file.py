@@ -18,10 +18,21 @@ from numpy.typing import NDArray
 from neuronmap_sql.errors import DataError, UsageError
 from neuronmap_sql.imports.delimited import shown
 
-__all__ = ["attributes", "h5py_module", "members", "opened", "text_of", "vector_of"]
+__all__ = [
+    "attributes",
+    "h5py_module",
+    "members",
+    "opened",
+    "place_in",
+    "text_of",
+    "vector_of",
+]
 
-_MOST_VALUES = 1 << 24
-"""Most values of a vector, and of the chunk that holds it: a small file can claim any number."""
+_MOST_BYTES = 1 << 27
+"""Most bytes of a vector or a text, and of the chunk that holds it: a small file can claim any."""
+
+_PATH = 120
+"""Characters of a path in a file that messages show."""
 
 _BUILT_IN = {1: "deflate", 2: "shuffle", 3: "fletcher32", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 """Filters that come with h5py: any other is a library that HDF5 would look for and load."""
@@ -69,7 +80,7 @@ def members(group: Any) -> dict[str, Any]:
     h5py = h5py_module()
     found = {}
     for name in group:
-        place = f"{shown(_place(group))}: member {shown(name)}"
+        place = f"{place_in(group)}: member {shown(name)}"
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
             kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
@@ -87,21 +98,18 @@ def vector_of(dataset: Any) -> NDArray[np.float32]:
     """Return a dataset's values, [width] float32; leading axes of length 1 are taken off.
 
     Raises:
-        DataError: it is no vector of numbers, or its values are not in the file, or too many.
+        DataError: it is no vector of numbers, too large, or its values are not in the file.
     """
     h5py = h5py_module()
-    place = shown(_place(dataset))
+    place = place_in(dataset)
     if not isinstance(dataset, h5py.Dataset):
         raise DataError(f"{place}: is a group, not a vector")
-    _refuse_elsewhere(dataset, place)
+    _refuse_foreign(dataset, place)
     shape = dataset.shape
     if dataset.dtype.kind not in "fiu" or not shape or math.prod(shape[:-1]) != 1:
         raise DataError(
             f"{place}: {dataset.dtype} of shape {list(shape or ())} is no vector of numbers"
         )
-    most = max(dataset.size, math.prod(dataset.chunks or ()))
-    if not 0 < most <= _MOST_VALUES:
-        raise DataError(f"{place}: {most:,} values; a vector has 1 to {_MOST_VALUES:,}")
     if dataset.id.get_storage_size() == 0:
         raise DataError(f"{place}: declares {dataset.size:,} values, and holds none")
     with np.errstate(over="ignore"):
@@ -112,12 +120,12 @@ def text_of(dataset: Any) -> str | None:
     """Return a dataset's text; None if it is not one text.
 
     Raises:
-        DataError: its value is not in the file.
+        DataError: its value is too large, or not in the file.
     """
     h5py = h5py_module()
     if not isinstance(dataset, h5py.Dataset) or dataset.size != 1:
         return None
-    _refuse_elsewhere(dataset, shown(_place(dataset)))
+    _refuse_foreign(dataset, place_in(dataset))
     if h5py.check_string_dtype(dataset.dtype) is None and dataset.dtype.kind != "V":
         return None
     value = _plain(np.asarray(dataset[()]).reshape(-1)[0])
@@ -134,14 +142,19 @@ def attributes(thing: Any) -> tuple[dict[str, Any], list[str]]:
     for name in sorted(thing.attrs):
         kind = thing.attrs.get_id(name).dtype
         if not _is_text(name) or (kind.hasobject and not _is_strings(kind)):
-            left.append(f"{_place(thing)}@{name!r}")
+            left.append(f"{thing.name}@{name}")
         else:
             found[name] = _plain(thing.attrs[name])
     return found, left
 
 
-def _refuse_elsewhere(dataset: Any, place: str) -> None:
-    """Refuse a dataset whose values are in other files, or come out of a foreign library."""
+def place_in(thing: Any) -> str:
+    """Return where in its file a group or dataset is, for messages."""
+    return shown(str(thing.name), _PATH)
+
+
+def _refuse_foreign(dataset: Any, place: str) -> None:
+    """Refuse a dataset with values from other files, out of a foreign library, or without end."""
     if dataset.is_virtual or dataset.external:
         kind = "a virtual dataset" if dataset.is_virtual else "stored in other files"
         raise DataError(f"{place}: is {kind}, and other files are not read: copy its values in")
@@ -153,6 +166,12 @@ def _refuse_elsewhere(dataset: Any, place: str) -> None:
                 f"{place}: is packed by filter {code}, and plugins are not loaded: repack the file"
                 " with `h5repack -f GZIP=4`"
             )
+    values = max(dataset.size or 0, math.prod(dataset.chunks or (0,)))
+    if values * dataset.dtype.itemsize > _MOST_BYTES:
+        raise DataError(
+            f"{place}: declares {values * dataset.dtype.itemsize:,} bytes; a vector or a text has"
+            f" at most {_MOST_BYTES:,}"
+        )
 
 
 def _is_strings(kind: np.dtype[Any]) -> bool:
@@ -161,10 +180,6 @@ def _is_strings(kind: np.dtype[Any]) -> bool:
 
 def _is_text(name: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in name)
-
-
-def _place(thing: Any) -> str:
-    return str(thing.name)
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,8 @@ TEXTS = ("text", "question", "prompt")
 
 _NUMBER = re.compile(r"(?<![^\W_])\d+(?![^\W_])", re.ASCII)
 """A number that stands alone between dots, underscores and the like."""
-_ATTACHED = re.compile(r"(?<=layer|block)\d+|(?<![^\W_]h)\d+", re.ASCII | re.IGNORECASE)
+_ATTACHED = re.compile(r"(?<=layer|block)\d+", re.ASCII | re.IGNORECASE)
+"""Else one that follows such a word."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,7 @@ def places_of(groups: Mapping[str, Mapping[str, Any]], site: str | None) -> dict
 def told(group: Mapping[str, Any], vector: Mapping[str, Any], width: int) -> Told:
     """Return what the attributes of a layer's group, and of the vector in it, tell."""
     listed = _object(group.get("stats"))
-    stats = {
-        column: next(
-            filter(None.__ne__, (_number(g.get(name)) for g in (group, vector, listed))), None
-        )
-        for name, column in STATS.items()
-    }
+    stats = {column: _first(name, (group, vector, listed)) for name, column in STATS.items()}
     rest = {name: value for name, value in group.items() if name not in ("site", "layer")}
     if rest.get("shape") == [width]:
         del rest["shape"]
@@ -133,6 +129,12 @@ def told(group: Mapping[str, Any], vector: Mapping[str, Any], width: int) -> Tol
         if others := _others(inner, stats):
             rest[name] = others
     return Told(stats, count, rest)
+
+
+def _first(name: str, places: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return the first number of that name."""
+    numbers = (_number(place.get(name)) for place in places)
+    return next((number for number in numbers if number is not None), None)
 
 
 def _others(given: Mapping[str, Any], stats: Mapping[str, float | None]) -> dict[str, Any]:

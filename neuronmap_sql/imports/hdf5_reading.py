@@ -72,7 +72,8 @@ def import_hdf5(
         places = places_of(layers, wanted.site)
         if not places:
             raise DataError(f"{path}: no vectors: activations/<question>/<layer>/vector")
-        check_names(**{f"site {place.site}": place.site for place in places.values()})
+        for place in places.values():
+            check_names(site=place.site)
         docs, rows, kept = _documents(store, path, names.dataset, questions, source)
         notes += kept
         documents = list(zip(questions, rows, strict=True))
@@ -120,7 +121,7 @@ def _left_out(paths: list[str]) -> list[str]:
     if not paths:
         return []
     more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
-    return [f"left out: {', '.join(map(shown, paths[:3]))}{more}"]
+    return [f"left out: {', '.join(shown(path, 120) for path in paths[:3])}{more}"]
 
 
 def _layers(
@@ -157,7 +158,7 @@ def _documents(
     sha256 = documents_hash(questions)
     settings = {"what": "docs", "dataset": dataset, "documents": sha256}
     run = run_id("import", settings)
-    stored = None if store.has(run) else stored_documents(store.root, dataset, questions)
+    stored = None if store.has(run) else stored_documents(store, dataset, questions)
     if stored:
         notes = [f"the documents of {dataset} are those of {stored[0]}: no label was read"]
         return Plan(stored[0], (), {}, lambda _: None), stored[1], notes

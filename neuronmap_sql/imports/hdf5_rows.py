@@ -12,9 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neuronmap_sql.errors import DataError
-from neuronmap_sql.imports.delimited import shown
 from neuronmap_sql.imports.hdf5_documents import Question
-from neuronmap_sql.imports.hdf5_file import attributes, members, vector_of
+from neuronmap_sql.imports.hdf5_file import attributes, members, place_in, vector_of
 from neuronmap_sql.imports.hdf5_layout import Place, Told, told
 from neuronmap_sql.warehouse.schema import arrow_schema
 from neuronmap_sql.warehouse.staging import Partition, Staging
@@ -79,9 +78,9 @@ def write_vectors(
         for row in _rows(groups[question.name], question, doc, places, widths):
             held.setdefault(places[row.name], []).append(row)
             values += row.vector.size
-        if values > _ROWS:
-            _flush(staging, held, names, shard)
-            held, values, shard = {}, 0, shard + 1
+            if values > _ROWS:
+                _flush(staging, held, names, shard)
+                held, values, shard = {}, 0, shard + 1
     _flush(staging, held, names, shard)
 
 
@@ -90,7 +89,7 @@ def _rows(
 ) -> Iterator[_Row]:
     layers = members(group)
     for name in question.layers:
-        place = shown(layers[name].name)
+        place = place_in(layers[name])
         given, _ = attributes(layers[name])
         inside = members(layers[name])
         if "vector" not in inside:

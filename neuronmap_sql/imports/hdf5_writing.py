@@ -121,7 +121,8 @@ def _batched(rows: duckdb.DuckDBPyRelation) -> Iterator[dict[str, Any]]:
 
 def _describe(group: Any, document: Mapping[str, Any]) -> None:
     """Write a document's id and labels as attributes; what is no text or number as JSON."""
-    labels = {name: value for name, value in document.items() if name not in column_types("docs")}
+    known = column_types("docs")
+    labels = {k: v for k, v in document.items() if k not in known and v is not None}
     others = labels.pop("attributes", None)
     group.attrs["doc_id"] = _storable(document["doc_id"])
     for name, value in (json.loads(others) | labels if others else labels).items():
@@ -135,7 +136,8 @@ def _write_layer(group: Any, row: Mapping[str, Any]) -> None:
     layer["vector"] = row["vector"]
     rest = json.loads(row["attributes"] or "{}")
     stats, inner = _stats(row), rest.pop("vector", None)
-    given: dict[str, Any] = {"site": row["site"], "layer": row["layer"], "n_tokens": row["n"]}
+    given: dict[str, Any] = {"site": row["site"], "layer": row["layer"]}
+    given |= {} if row["n"] is None else {"n_tokens": row["n"]}
     given |= {"shape": [row["vector"].size], **stats, **rest}
     listed = rest.get("stats", {})
     if isinstance(listed, dict) and (stats or listed):
@@ -170,16 +172,15 @@ def _statistics(vector: NDArray[np.float32]) -> dict[str, float]:
 
 
 def _set(thing: Any, name: str, value: Any) -> None:
-    """Write an attribute; what HDF5 has no type for as JSON, NULL not at all."""
-    if value is None:
-        return
+    """Write an attribute; what HDF5 has no type for as JSON."""
     simple = isinstance(value, str | bool | int | float)
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         simple = False
     if isinstance(value, list) and value and len({type(one) for one in value}) == 1:
         simple = isinstance(value[0], str | bool | int | float)
     held = value if simple else json.dumps(value, default=str, ensure_ascii=False)
-    thing.attrs[name] = _storable(held) if isinstance(held, str) else held
+    held = _storable(held) if isinstance(held, str) else held
+    thing.attrs[name] = h5py_module().Empty("f") if value is None else held
 
 
 def _storable(text: str) -> Any:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +54,7 @@ def read_matrix(path: Path) -> NDArray[Any]:
             f"{path}: {matrix.dtype} of shape {list(matrix.shape)} is no matrix of correlations:"
             " [neurons, neurons] or [layers, neurons, layers, neurons]"
         )
-    rows = math.prod(matrix.shape[: matrix.ndim // 2])
-    return matrix.reshape(rows, -1) if matrix.ndim == 2 else matrix
+    return matrix
 
 
 def refuse_beyond(path: Path, block: NDArray[np.float64], first: int) -> None:
@@ -79,7 +80,7 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
     skip, width = 0, None
     for line, cells in records(path, _LONGEST_LINE):
         place = f"{path.name}:{line}"
-        if width is None and not _all_numbers(cells):
+        if width is None and not any(map(_is_value, cells[1:] or cells)):
             skip, width = (0 if cells[0] else 1), len(cells)
             continue
         width = width or len(cells)
@@ -91,11 +92,12 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
     return np.stack(rows)
 
 
-def _all_numbers(cells: list[str]) -> bool:
+def _is_value(cell: str) -> bool:
+    """Whether a cell of a first line is a number, or none, and not a name."""
     try:
-        np.array(cells, dtype=np.float64)
+        float(cell or "nan")
     except ValueError:
-        return all(cell == "" for cell in cells)
+        return False
     return True
 
 
@@ -114,7 +116,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        if "pickle" in str(error):
+        if "pickle" in str(error) or "Python objects" in str(error):
             raise DataError(f"{path}: is a pickle: {_RISK}") from None
         raise DataError(f"{path}: is no whole .npy file: {error}") from error
     except (OSError, EOFError) as error:
@@ -128,23 +130,15 @@ def _read_tensor(path: Path) -> NDArray[Any]:
     """Read a tensor, or the only one of a dictionary, by PyTorch's reader of weights alone."""
     import torch
 
+    _refuse_packed(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about files that are refused then
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise DataError(
-            f"{path}: holds more than tensors: {_RISK.replace('is', 'it is', 1)}"
-        ) from None
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-    ) as e:
-        # What a damaged archive or a foreign one raises; PyTorch names no class of its own.
-        raise DataError(f"{path}: is no file of torch.save: {str(e).partition(chr(10))[0]}") from e
+        raise DataError(f"{path}: holds more than tensors: {_RISK}") from None
+    except _DAMAGED as error:
+        what = str(error).partition("\n")[0]
+        raise DataError(f"{path}: is no file of torch.save: {what}") from error
     if isinstance(found, dict):
         if len(found) != 1:
             names = ", ".join(map(shown, map(str, [*found][:5])))
@@ -158,3 +152,14 @@ def _read_tensor(path: Path) -> NDArray[Any]:
         raise DataError(f"{path}: holds {found.dtype}, not correlations")
     exact = found if found.dtype in (torch.float32, torch.float64) else found.float()
     return exact.detach().resolve_neg().numpy()
+
+
+def _refuse_packed(path: Path) -> None:
+    """Raise DataError for an archive with packed members: a small one could fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # no archive: PyTorch's older format, or something that it will refuse
+    if packed:
+        raise DataError(f"{path}: is no file of torch.save: its members are packed")

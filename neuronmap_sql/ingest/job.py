@@ -74,7 +74,7 @@ class Job:
         )  # fmt: skip
         found = {"docs": docs, "tokens": tokens, "model": model}
         if "weights" in keep.tables and mlp_places(self.loaded):
-            weights = asdict(self.recipe.weights)
+            weights = asdict(self.recipe.weights) | {"columns": 2}  # 1 had no null_share
             found["weights"] = run_id("weights", {"model": model, **weights})
         if self.hooks:
             wanted = asdict(keep) | {

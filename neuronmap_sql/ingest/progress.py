@@ -87,3 +87,14 @@ class Reporter:
         with Progress(*columns, console=self._console) as progress:
             task = progress.add_task(title, total=total, unit=unit, bytes=0)
             yield Meter(progress, task, lambda done: beat(title, done, total, unit))
+
+    @contextmanager
+    def counted(self, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+        """Show a bar for work that tells by itself how much is done, of how much."""
+        with self.meter(title, 1, unit) as meter:
+
+            def told(done: int, total: int) -> None:
+                meter.progress.update(meter.task, total=total)
+                meter.advance(done - meter.done)
+
+            yield told

@@ -148,7 +148,9 @@ def euclidean(target: F64) -> Score:
 def cosine(target: F64) -> Score:
     """Score tokens by the cosine of their values and `target` [neurons]; NaN where either is 0.
 
-    The bound is the largest scalar product over the box of values, by the least norm in it.
+    The bound is the largest scalar product over the box of values, by the least norm in it; or, for
+    small boxes the better one, the cosine that is left when the box's middle turns to the target by
+    the angle at which the ball around the box is seen.
     """
     unit = (target / np.linalg.norm(target) if target.any() else target * np.nan)[:, None]
 
@@ -163,7 +165,8 @@ def cosine(target: F64) -> Score:
         norm = np.where(product > 0, least, most)
         with np.errstate(invalid="ignore", divide="ignore"):
             found = np.where(norm > 0, product / norm, np.where(most > 0, 1.0, np.nan))
-        return np.asarray(np.minimum(found, 1.0) + _SLACK)
+        found = np.minimum(found, _turned(unit, (low + high) / 2, (high - low) / 2))
+        return np.asarray(found + _SLACK)
 
     def error(errors: F64, values: Callable[[], F64]) -> F64:
         off = np.linalg.norm(errors)
@@ -179,6 +182,19 @@ def _sum(values: F64) -> F64:
     for row in values[1:]:
         total += row
     return total
+
+
+def _turned(unit: F64, middle: F64, half: F64) -> F64:
+    """Return the largest cosines to a unit vector [neurons, 1] in balls around middles."""
+    length = np.linalg.norm(middle, axis=0)
+    off = np.linalg.norm(half, axis=0)
+    sine = np.divide(off, length, out=np.ones_like(length), where=off < 0.99 * length)
+    nearest = np.divide(_sum(unit * middle), length, out=np.ones_like(length), where=length > 0)
+    nearest = np.clip(nearest, -1, 1)
+    left = np.sqrt(1 - sine * sine)
+    # cos(a - b), where the middle is at the angle a, and the ball is seen under b
+    turned = nearest * left + np.sqrt(1 - nearest * nearest) * sine
+    return np.where((sine < 1) & (nearest < left), turned, 1.0)
 
 
 def _angle(off: np.floating, values: F64) -> F64:

@@ -18,6 +18,7 @@ Singles = NDArray[np.float32]
 
 _EXPONENT, _NEGATIVE_EXPONENT = np.int16(0x7C00), np.uint16(0xFC00)  # from here on: not finite
 _LARGEST = np.float32(65504)
+_ALONE = 1 << 13  # BLAS starts threads for longer rows, and these fight over busy cores
 _CACHE_VALUES = 1 << 16  # values measured at once: few calls, and their copies stay in the cache
 
 
@@ -77,27 +78,21 @@ def extremes(turned: Halves, block: int) -> tuple[Halves, Halves, NDArray[np.boo
     Returns:
         Both, NaN where nothing is finite, and which blocks lost values: shapes [neurons, blocks].
     """
-    shape = (len(turned), -(-turned.shape[1] // block))
-    low, high, lost = (np.empty(shape, kind) for kind in (np.float16, np.float16, np.bool_))
+    bits = np.empty((3, len(turned), -(-turned.shape[1] // block)), np.int16)
+    top, bottom, deepest = bits[0], bits[1], bits[2].view(np.uint16)
     for rows, number, piece in _pieces(turned, block):
-        low[rows, number], high[rows, number], lost[rows, number] = _extremes(piece)
-        for row in np.flatnonzero(lost[rows, number]):
-            values = piece[row]
-            values[~np.isfinite(values)] = np.nan
-            place = (rows.start + row, number)
-            low[place], high[place] = np.fmin.reduce(values), np.fmax.reduce(values)
-    return low, high, lost
-
-
-def _extremes(rows: Halves) -> tuple[Halves, Halves, NDArray[np.bool_]]:
-    """Find least and largest of each row by the bits, which are a sign and a magnitude."""
-    signed = rows.view(np.int16)
-    top, bottom = signed.max(axis=1), signed.min(axis=1)
-    deepest = rows.view(np.uint16).max(axis=1)  # of the negative, that of the largest magnitude
-    low = np.where(bottom < 0, deepest.view(np.int16), bottom)
-    high = np.where(top < 0, bottom, top)
+        piece.view(np.int16).max(axis=1, out=top[rows, number])
+        piece.view(np.int16).min(axis=1, out=bottom[rows, number])
+        piece.view(np.uint16).max(axis=1, out=deepest[rows, number])
+    # Bits are a sign and a magnitude: of negative values, the lowest has the largest bits.
+    low = np.where(bottom < 0, bits[2], bottom).view(np.float16)
+    high = np.where(top < 0, bottom, top).view(np.float16)
     lost = (top >= _EXPONENT) | (deepest >= _NEGATIVE_EXPONENT)
-    return low.view(np.float16), high.view(np.float16), lost
+    for neuron, number in zip(*np.nonzero(lost), strict=True):
+        values = turned[neuron, number * block : (number + 1) * block]
+        values[~np.isfinite(values)] = np.nan
+        low[neuron, number], high[neuron, number] = np.fmin.reduce(values), np.fmax.reduce(values)
+    return low, high, lost
 
 
 def widened(
@@ -131,7 +126,8 @@ def sums(wide: Singles) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if np.isnan(total).any():
         values[np.isnan(values)] = 0
         total = values.sum(axis=1)
-    # Not vecdot: BLAS starts threads for long rows, and these fight over busy cores.
+    if values.shape[1] <= _ALONE:
+        return total, np.vecdot(values, values)
     values *= values
     return total, values.sum(axis=1)
 

@@ -110,13 +110,16 @@ def _table(turned: Halves, first_neuron: int, block: int) -> pa.Table:
     """Code and measure neurons, each with all its tokens, in one pass over their values."""
     low, high, lost = extremes(turned, block)
     scale, center = _steps(np.fmin.reduce(low, axis=1), np.fmax.reduce(high, axis=1))
+    a_step = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
     codes, squares = np.empty(turned.shape, np.int8), np.zeros(len(turned))
     zones = np.empty((4, *low.shape))
     zones[:2] = low, high
     for rows, number, wide in widened(turned, block, lost):
         zones[2:, rows, number] = sums(wide)
         into = codes[rows, number * block : (number + 1) * block]
-        squares[rows] += _code(wide, scale[rows], center[rows], into)
+        wide -= center[rows, None]
+        wide *= a_step[rows, None]
+        squares[rows] += _code(wide, into)
     error = _relative(np.sqrt(squares) * scale, zones, codes)
     columns = {"scale": scale, "center": center, "rms_error": error}
     return pa.table(
@@ -133,13 +136,11 @@ def _steps(low: Halves, high: Halves) -> tuple[Singles, Singles]:
     return scale, least + scale * np.float32(STEPS // 2)
 
 
-def _code(wide: Singles, scale: Singles, center: Singles, into: NDArray[np.int8]) -> Singles:
-    """Code values, whose memory is used up; return the rows' sums of squared errors, in steps."""
-    wide -= center[:, None]
-    wide *= np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)[:, None]
+def _code(wide: Singles, into: NDArray[np.int8]) -> Singles:
+    """Round values in steps, whose memory is used up; return the rows' sums of squared errors."""
     codes = np.rint(wide)
     wide -= codes
-    squares: Singles = np.vecdot(wide, wide)  # BLAS starts no threads for blocks of usual length
+    squares: Singles = np.vecdot(wide, wide)  # for blocks of usual length, without threads
     if np.isnan(squares).any():
         lost = np.isnan(wide)
         codes[lost], wide[lost] = LOST, 0

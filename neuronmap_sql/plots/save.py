@@ -12,7 +12,7 @@ import vl_convert
 
 from neuronmap_sql.errors import StoreError, UsageError
 
-__all__ = ["FORMATS", "save"]
+__all__ = ["CONTROLS", "FORMATS", "embedded", "save", "script"]
 
 FORMATS = (".html", ".json", ".pdf", ".png", ".svg")
 """Endings that `save` knows."""
@@ -26,17 +26,29 @@ _PAGE = """\
 <head>
 <meta charset="utf-8">
 <title>{title}</title>
-<style>body {{ margin: 16px; background: white; }}</style>
+<style>
+body {{ margin: 16px; background: white; }}
+{controls}
+</style>
 <script>{script}</script>
 </head>
 <body>
 <div id="chart"></div>
 <script>
-vegaEmbed("#chart", {spec}, {{renderer: "svg", actions: {{editor: false}}}}).catch(console.error);
+{call}
 </script>
 </body>
 </html>
 """
+
+CONTROLS = """\
+.chart-wrapper { display: flex; flex-direction: column; }
+.vega-bindings { order: -1; position: sticky; top: 0; padding: 8px 14px; z-index: 1;
+  font: 14px Helvetica, Arial, sans-serif; background: #f2f4f7; }
+.vega-bind { display: inline-block; margin-right: 28px; }
+.vega-bind input[type=range] { width: 320px; vertical-align: middle; }
+"""
+"""Style of a chart's sliders and choices: above the chart, in sight while one scrolls."""
 
 
 def save(chart: alt.TopLevelMixin, path: str | Path) -> Path:
@@ -80,14 +92,30 @@ def _render(spec: dict[str, Any], ending: str) -> bytes:
 
 
 def _page(spec: dict[str, Any]) -> str:
-    """Return an HTML page with the chart and the Vega scripts in it.
+    title = spec.get("title", "")
+    title = title.get("text", "") if isinstance(title, dict) else title
+    return _PAGE.format(
+        title=html.escape(str(title)), controls=CONTROLS, script=script(),
+        call=embedded(spec, "#chart"),
+    )  # fmt: skip
+
+
+def script() -> str:
+    """Return the JavaScript of Vega, for a page that needs no network."""
+    # The stub forgets that the snippet has a default.
+    return vl_convert.javascript_bundle()  # type: ignore[call-arg,no-any-return]
+
+
+def embedded(spec: dict[str, Any], place: str) -> str:
+    """Return the JavaScript that draws a chart, after `script()`.
 
     Altair's own page puts the data into a script element as it is, so that a document which
     contains `</script>` ends it; here every `<` of the data is written as an escape.
+
+    Args:
+        spec: a chart as Vega-Lite.
+        place: CSS selector of the element to draw it in.
     """
-    title = spec.get("title", "")
-    title = title.get("text", "") if isinstance(title, dict) else title
-    # The stub forgets that the snippet has a default.
-    script = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     text = json.dumps(spec).replace("<", "\\u003c")
-    return _PAGE.format(title=html.escape(str(title)), script=script, spec=text)
+    options = '{renderer: "svg", actions: {editor: false}}'
+    return f'vegaEmbed("{place}", {text}, {options}).catch(console.error);'

@@ -31,6 +31,9 @@ KEPT = {
 _IMPORTED = {"published_neurons": "neuronmap import neurons"}
 """Which command writes a table that no ingest does."""
 
+_COMPUTED = {"label_scores": "neuronmap analyze labels", "class_means": "neuronmap analyze labels"}
+"""What writes each table that comes of stored values."""
+
 _KEYS = ("name", "model", "dataset", "site", "layer")
 """Parameters that are looked up in columns of that name, also with _a or _b; in this order."""
 
@@ -98,6 +101,7 @@ def _unknown(
     if column in ("name", "model"):
         if _distinct(con, "models", "1", {column: value}):
             way = f": ingest it with {keep}" if keep else ""
+            way = f": `{_COMPUTED[table]}` writes them" if table in _COMPUTED else way
             return UnknownNameError(f"no {table} of {value} are stored{way}")
         known = _distinct(con, "models", column, {})
         return UnknownNameError.of("model", value, known, "the query model_overview lists them")

@@ -10,6 +10,7 @@ from neuronmap_sql.warehouse.search_udfs import search_udfs
 from neuronmap_sql.warehouse.store import Store
 from neuronmap_sql.warehouse.udfs import UDFS, register_udfs
 from neuronmap_sql.warehouse.views import create_catalog, create_macros
+from neuronmap_sql.warehouse.word_udfs import WORD_UDFS
 
 __all__ = ["configure_connection", "connect"]
 
@@ -46,7 +47,7 @@ def configure_connection(
         con: a connection with the tables or views of a warehouse.
         root: the warehouse folder, which py.top_values and py.nearest read.
     """
-    register_udfs(con, (*UDFS, *search_udfs(None if root is None else Path(root))))
+    register_udfs(con, (*UDFS, *WORD_UDFS, *search_udfs(None if root is None else Path(root))))
     con.execute("CREATE SCHEMA IF NOT EXISTS py")
     create_macros(con, "python")
     return con

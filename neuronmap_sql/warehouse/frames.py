@@ -22,7 +22,7 @@ from neuronmap_sql.warehouse.staging import Partition
 from neuronmap_sql.warehouse.store import Store
 from neuronmap_sql.warehouse.views import columns_differ
 
-__all__ = ["Matrix", "matrix", "not_kept", "stored_files", "table"]
+__all__ = ["Matrix", "files_of", "matrix", "not_kept", "stored_files", "table"]
 
 _BATCH_ROWS = 1024
 
@@ -97,8 +97,19 @@ def matrix(
 def stored_files(
     root: str | Path, table: str, model: str, site: str, layer: int, dataset: str | None = None
 ) -> dict[str, list[Path]]:
-    """Return the files of a site and layer in a partitioned table, by dataset."""
-    runs = Store.open(root).root / "runs"
+    """Return the files of a site and layer in a partitioned table, by dataset.
+
+    Raises:
+        StoreError: `root` is not a warehouse.
+    """
+    return files_of(Store.open(root), table, model, site, layer, dataset)
+
+
+def files_of(
+    store: Store, table: str, model: str, site: str, layer: int, dataset: str | None = None
+) -> dict[str, list[Path]]:
+    """Return what `stored_files` does, of a warehouse that is open."""
+    runs = store.root / "runs"
     found: dict[str, list[Path]] = {}
     for run in _folders(runs):
         for folder in _folders(run / table / f"model={encode(model, 'model')}"):

@@ -49,8 +49,8 @@ def leaving(
         if not replace:
             raise UsageError(
                 f"run {name} already holds {key} from another recipe (`neuronmap runs show"
-                f" {name}`): use --replace to put this one in its place, or set model.name or"
-                " data.name to keep both"
+                f" {name}`): use --replace to put this one in its place, or set"
+                f" {'name' if key.experiment else 'model.name or data.name'} to keep both"
             )
     children = descendants(others, set(hits))
     if children and not with_children:

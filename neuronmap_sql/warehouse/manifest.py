@@ -47,6 +47,8 @@ class Key:
     """Model that the rows compare `model` with, where the table has one."""
     partner_site: str | None = None
     """Site of that model, where the table has one."""
+    experiment: str | None = None
+    """Name of the experiment, where the table has one."""
     layers: tuple[int, ...] = ()
     """Layers, sorted, where the table has them."""
 
@@ -59,6 +61,7 @@ class Key:
         parts = {"model": self.model, "dataset": self.dataset, "tokenizer": self.tokenizer}
         parts |= {"site": self.site, "layers": ",".join(map(str, self.layers)) or None}
         parts |= {"partner model": self.partner_model, "partner site": self.partner_site}
+        parts |= {"experiment": self.experiment}
         said = ", ".join(f"{name} {value}" for name, value in parts.items() if value)
         return f"{self.table} ({said})"
 
@@ -178,4 +181,8 @@ def _seal(manifest: Manifest) -> str:
 
 
 def _render(manifest: Manifest) -> str:
-    return json.dumps(asdict(manifest), indent=1, default=str, ensure_ascii=False) + "\n"
+    found = asdict(manifest)
+    for key in found["keys"]:
+        if key["experiment"] is None:
+            del key["experiment"]  # the seals of runs without one are older than the field
+    return json.dumps(found, indent=1, default=str, ensure_ascii=False) + "\n"

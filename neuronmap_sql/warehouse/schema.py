@@ -75,10 +75,13 @@ def comments(table: str) -> tuple[str, dict[str, str]]:
 def key_columns(table: str) -> tuple[str, ...]:
     """Return the columns whose values two runs may not share in a table.
 
-    The tokenizer is no key where there is a model: a model has one set of values on a dataset.
+    The tokenizer is no key where there is a model: a model has one set of values on a dataset. Nor
+    is the layer in an experiment, whose groups of neurons may span several.
     """
     names = arrow_schema(table).names
     keys = ("model", "dataset", "site", "layer") if "model" in names else ("dataset", "tokenizer")
+    if "experiment" in names:
+        keys = ("experiment", *keys[:-1])
     keys = (*keys, "partner_model", "partner_site")
     return tuple(key for key in keys if key in names)
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from neuronmap_sql.errors import UnknownNameError, UsageError
 from neuronmap_sql.numerics.best_first import Score, rechecked
 from neuronmap_sql.warehouse.block_files import BlockFiles, tokenizer_of
-from neuronmap_sql.warehouse.frames import not_kept, stored_files
+from neuronmap_sql.warehouse.frames import files_of, not_kept
 from neuronmap_sql.warehouse.row_files import RowFiles
 from neuronmap_sql.warehouse.schema import PARTITION_KEYS
+from neuronmap_sql.warehouse.store import Store
 
 __all__ = ["StoredValues", "stored_values"]
 
@@ -89,11 +90,11 @@ def stored_values(
     """
     if not neurons:
         raise UsageError("no neurons: name at least one")
-    place = (model, site, layer, dataset)
-    halves, codes = (stored_files(root, f"activations{kind}", *place) for kind in ("", "_int8"))
+    store, place = Store.open(root), (model, site, layer, dataset)
+    halves, codes = (files_of(store, f"activations{kind}", *place) for kind in ("", "_int8"))
     if not halves and not codes:
         raise not_kept(*place)
-    rows = stored_files(root, "token_matrices", *place) if codes.keys() - halves.keys() else {}
+    rows = files_of(store, "token_matrices", *place) if codes.keys() - halves.keys() else {}
     for name, files in sorted((codes | halves).items()):
         try:
             blocks = BlockFiles(files, neurons)

@@ -9,13 +9,14 @@
 -- $threshold DOUBLE = 0.5: Excess correlation that universal neurons exceed.
 -- $kind VARCHAR = 'gaussian': Random basis of the baseline: gaussian, orthogonal or standardised.
 -- $within_layer BOOLEAN = false: Compare with the layer's median taken off.
+-- $models VARCHAR[] = NULL: Models whose comparisons count, the model itself among them; NULL: all.
 -- $site VARCHAR = 'mlp': Hooked place.
 -- $dataset VARCHAR = NULL: Dataset; NULL: each of them.
 --
 -- Example: $model = 'demo-a', $threshold = 0.2
 WITH marked AS (
     SELECT dataset, layer, neuron, excess > $threshold AS universal
-    FROM excess_correlation(kind := $kind, dataset := $dataset)
+    FROM excess_correlation(kind := $kind, dataset := $dataset, models := $models)
     WHERE model = $model
         AND site = $site
         AND excess IS NOT NULL

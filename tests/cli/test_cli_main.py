@@ -31,7 +31,8 @@ def test_all_commands_are_there() -> None:
     names = {path[0] for path in COMMANDS if path}
     assert names == {
         "init", "ingest", "models", "layers", "runs", "sql", "shell", "queries", "query", "plot",
-        "demo", "verify", "migrate", "doctor", "monitor", "log", "top", "nearest", "import", "export",
+        "demo", "verify", "migrate", "doctor", "monitor", "log", "top", "nearest", "import",
+        "export", "compare", "analyze", "ablate", "report",
     }  # fmt: skip
 
 
@@ -97,6 +98,7 @@ def test_torch_would_be_seen() -> None:
         ("query", "label_overview", "-p", "label=source", "-f", "csv"),
         ("runs",),
         ("queries",),
+        ("import", "hdf5", "--help"),
     ],
     ids=" ".join,
 )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
+import neuronmap_sql as nm
 from neuronmap_sql.warehouse.connect import configure_connection, connect
 from neuronmap_sql.warehouse.schema import table_names
 from neuronmap_sql.warehouse.views import create_macros
 
 PAGE = Path(__file__).parents[2] / "docs" / "cookbook.md"
+PUBLISHED = Path(__file__).parents[1] / "imports" / "published.csv"
 RECIPES = re.findall(r"^## (.+?)\n(?:(?!^## ).)*?^```sql\n(.+?)^```", PAGE.read_text(), re.M | re.S)
 MODELS = (("demo-a", "NULL"), ("demo-a@step400", "400"), ("demo-b", "NULL"))
 LARGE = {"activations", "activations_int8", "token_matrices", "vectors", "firings"}
@@ -40,10 +44,28 @@ def copied(source: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     return con
 
 
+def with_imports(con: duckdb.DuckDBPyConnection, root: Path) -> duckdb.DuckDBPyConnection:
+    """Add what the page imports: a published table, and correlations."""
+    with nm.create(root) as wh:
+        wh.import_neurons(PUBLISHED, model="demo-a", dataset="pile", layers=4, width=512)
+        np.save(root.parent / "r.npy", np.eye(8))
+        wh.import_correlations(
+            root.parent / "r.npy", model="demo-a", partner="demo-b", dataset="demo", layers=4
+        )
+        for table in ("published_neurons", "neuron_pairs"):
+            con.register("rows", wh.sql(f"FROM {table}").arrow())
+            con.execute(f"INSERT INTO {table} BY NAME FROM rows")
+            con.unregister("rows")
+    return con
+
+
 @pytest.fixture(scope="module")
-def plain(demo_warehouse: Path) -> duckdb.DuckDBPyConnection:
+def plain(
+    demo_warehouse: Path, tmp_path_factory: pytest.TempPathFactory
+) -> duckdb.DuckDBPyConnection:
     """What a stock shell has: tables and macros, no function of ours."""
-    return copied(connect(demo_warehouse, udfs=False))
+    con = copied(connect(demo_warehouse, udfs=False))
+    return with_imports(con, tmp_path_factory.mktemp("imports") / "wh")
 
 
 @pytest.fixture(scope="module")

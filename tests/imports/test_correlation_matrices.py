@@ -67,9 +67,7 @@ def check(wh: nm.Warehouse, matrix: Matrix, widths: tuple[int, int], k: int) -> 
         for row, (state, highest, lowest) in zip(turned, rows, strict=True):
             there = row[~np.isnan(row)]
             assert state == ("live" if len(there) else "undefined")
-            assert (highest, lowest) == (
-                (there.max(), there.min()) if len(there) else (None, None)
-            )
+            assert (highest, lowest) == ((there.max(), there.min()) if len(there) else (None, None))
 
 
 def save(path: Path, matrix: Matrix) -> Path:
@@ -156,6 +154,12 @@ def test_csv_may_have_names(wh: nm.Warehouse, tmp_path: Path) -> None:
     assert "a is taken for one layer of 2 neurons: --layers cuts it" in done.notes
 
 
+def test_a_gap_in_the_first_line_is_no_name(wh: nm.Warehouse, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(",0.2\n0.3,\n")
+    wh.import_correlations(tmp_path / "r.csv", **ABOUT)
+    check(wh, np.array([[np.nan, 0.2], [0.3, np.nan]]), (2, 2), 2)
+
+
 def test_rounding_beyond_one_is_one(wh: nm.Warehouse, tmp_path: Path) -> None:
     path = save(tmp_path / "r.npy", np.array([[1 + 5e-7, -1 - 5e-7], [0.0, 0.5]]))
     wh.import_correlations(path, **ABOUT)
@@ -187,7 +191,11 @@ def test_the_same_again_is_the_same_run(wh: nm.Warehouse, tmp_path: Path) -> Non
         ([[]], {}, "of shape [1, 0] is no matrix"),
         ([["0.1"]], {}, "<U3 of shape [1, 1] is no matrix"),
         ([[0.1, 0.2, 0.3]], {"layers": 2}, "rows: 1 neurons are not 2 layers"),
-        ([[0.1, 0.2, 0.3]], {"layers": 1, "partner_layers": [1, 1]}, "columns: layers of 2 neurons"),
+        (
+            [[0.1, 0.2, 0.3]],
+            {"layers": 1, "partner_layers": [1, 1]},
+            "columns: layers of 2 neurons",
+        ),
         ([[0.1]], {"layers": 0}, "not 0 layers"),
         ([[0.1]], {"layers": ()}, "layers of 0 neurons"),
         ([[0.1]], {"k": 0}, "k is a number from 1"),
@@ -210,6 +218,7 @@ def test_what_is_no_such_matrix_is_refused(
         ("0.1,0.2\n0.3\n", "r.csv:2: 1 fields, but the first line has 2"),
         ("0.1,0.2\n0.3,=1+1\n", "r.csv:2, field 2: '=1+1' is no finite number"),
         ("0.1,inf\n", "r.csv:1, field 2: 'inf' is no finite number"),
+        (",0.2\n0.3,0.4,0.5\n", "r.csv:2: 3 fields"),
         ("x,y\n", "no row of numbers"),
         ("", "no row of numbers"),
     ],

@@ -134,8 +134,8 @@ def test_codes_of_a_trained_model(
     ]
     found = np.concatenate(flat).reshape(values.shape[1], -1).T
     off = np.sqrt(np.square(found - values).mean(axis=0)) / values.std(axis=0)
-    assert off.max() <= told * 1.001
-    assert np.median(off) < 0.02
+    assert off.max() <= told * 1.001 < 0.03
+    assert 0.006 < np.median(off) < 0.014
     assert max(error for _, _, _, error, _ in rows) == pytest.approx(off.max(), rel=1e-2)
     (path,) = demo_warehouse.glob(
         f"runs/run=activations-*/activations_int8/*/*/site={place[0]}/layer={place[1]}/0.parquet"

@@ -100,7 +100,20 @@ def check(found: dict[str, Any], weights: tuple[Array, Array, Array, Array], dem
     assert found["vocab_skewness"] == pytest.approx(stats.skew(cosines), abs=1e-4)
     kurtosis = stats.kurtosis(cosines, fisher=False)
     assert found["vocab_kurtosis"] == pytest.approx(kurtosis, rel=1e-4)
+    check_null_share(found["null_share"], w_out, w_u)
     check_tokens(found, cosines, demo)
+
+
+def check_null_share(found: Array, w_out: Array, w_u: Array) -> None:
+    """By the full decomposition; what is centred never has the mean, which is left out."""
+    few = w_out.shape[1] // 64
+    if np.abs(w_u.sum(axis=1)).max() < 1e-6 * np.abs(w_u).max():
+        mean = np.full(w_u.shape[1], w_u.shape[1] ** -0.5)
+        w_u = np.vstack([w_u, 1e9 * mean])
+    _, _, directions = np.linalg.svd(w_u, full_matrices=False)
+    share = ((w_out @ directions[-few:].T) ** 2).sum(axis=1) / (w_out**2).sum(axis=1)
+    assert found == pytest.approx(share, rel=1e-3, abs=1e-6)
+    assert share.max() > 3 * share.mean() > 0
 
 
 def check_tokens(found: dict[str, Any], cosines: Array, demo: Path) -> None:

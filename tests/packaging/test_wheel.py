@@ -77,6 +77,8 @@ def warehouse(python: Path, away: Path) -> Path:
     for name in ("demo-b", "demo-a@step400"):
         other = Path(recipe).parents[1] / "demo" / "models" / name.replace("@", "-")
         run([*command, *few, "--model", other, "--name", name, "--keep", "stats,weights"], away)
+    table = [ROOT / "tests" / "imports" / "published.csv", "--model", "demo-a", "--dataset", "pile"]
+    run([command[0], "import", "neurons", *table, "--to", "demo.warehouse"], away)
     return away / "demo.warehouse"
 
 

@@ -1,4 +1,4 @@
-CREATE MACRO excess_correlation(kind := 'gaussian', dataset := NULL) AS TABLE
+CREATE MACRO excess_correlation(kind := 'gaussian', dataset := NULL, models := NULL) AS TABLE
 SELECT
     m.model,
     m.dataset,
@@ -26,8 +26,9 @@ WHERE
         ELSE error('kind is gaussian, orthogonal or standardised, not ' || kind)
     END
     AND (dataset IS NULL OR m.dataset = dataset)
+    AND (models IS NULL OR list_contains(models, m.model) AND list_contains(models, m.partner_model))
 GROUP BY ALL
 ORDER BY m.model, m.dataset, m.site, m.layer, m.neuron;
 
 COMMENT ON MACRO TABLE excess_correlation IS
-'How much better each neuron is matched in other models than by chance of the basis: the mean over partner models of its largest correlation less the mean largest with the partner''s layers rotated (Gurnee et al., arXiv 2401.12181). NULL for neurons that are not live.';
+'How much better each neuron is matched in other models than by chance of the basis: the mean over partner models of its largest correlation less the mean largest with the partner''s layers rotated (Gurnee et al., arXiv 2401.12181). NULL for neurons that are not live. With a list of models, only those are compared.';

@@ -14,6 +14,7 @@ CREATE TABLE neuron_weights (
     vocab_variance    DOUBLE,
     vocab_skewness    DOUBLE,
     vocab_kurtosis    DOUBLE,
+    null_share        DOUBLE,
     promoted          VARCHAR[],
     promoted_cosine   FLOAT[],
     suppressed        VARCHAR[],
@@ -39,6 +40,7 @@ COMMENT ON COLUMN neuron_weights.vocab_mean IS 'Mean over the vocabulary of cos(
 COMMENT ON COLUMN neuron_weights.vocab_variance IS 'Population variance of the same.';
 COMMENT ON COLUMN neuron_weights.vocab_skewness IS 'Population skewness of the same.';
 COMMENT ON COLUMN neuron_weights.vocab_kurtosis IS 'Population kurtosis of the same: 3 for a Gaussian.';
+COMMENT ON COLUMN neuron_weights.null_share IS 'Share of the squared output weights that lies in the effective null space of the unembedding: in the d_model / 64 directions (12 of 768, as Stolfo et al., arXiv 2406.16254, find in GPT-2) that it reads least; 1/64 by chance. Large in entropy neurons, which change no logits directly. NULL without an unembedding.';
 COMMENT ON COLUMN neuron_weights.promoted IS 'Tokens with the largest cosine, first the largest.';
 COMMENT ON COLUMN neuron_weights.promoted_cosine IS 'Their cosines.';
 COMMENT ON COLUMN neuron_weights.suppressed IS 'Tokens with the smallest cosine, first the smallest.';

@@ -34,6 +34,8 @@ __all__ = ["mlp_places", "seconds_a_neuron", "weight_rows"]
 
 _CHUNK = {"cpu": 128, "cuda": 4096}
 """Neurons measured at a time, by a thread or by a GPU."""
+_NULL_PART = 64
+"""One in so many directions counts as the unembedding's null space: 12 of 768 in GPT-2."""
 _TILE_VALUES = {"cpu": 1 << 17, "cuda": 1 << 26}
 """Cosines computed and summed at a time: on a CPU they stay in the cache between the two."""
 
@@ -163,6 +165,8 @@ class _Vocabulary:
     """[vocabulary, d_model] unit rows."""
     mean: Tensor
     """[d_model] their mean."""
+    unread: Tensor
+    """[d_model, directions] orthonormal: what the unembedding reads least."""
     text: pa.Array
     """[vocabulary] tokens decoded by themselves."""
     keep: int
@@ -170,18 +174,20 @@ class _Vocabulary:
 
     @classmethod
     def of(cls, loaded: LoadedModel, head: Unembedding, settings: WeightSettings) -> _Vocabulary:
-        w_u = head.w_u
+        w_u, centred = head.w_u, False
         if settings.folding == "norm":
             if head.norm is not None:
                 w_u = w_u if head.norm.gain is None else w_u * head.norm.gain
-                w_u = _centred(w_u) if head.norm.kind == "layernorm" else w_u
+                centred = head.norm.kind == "layernorm"
+                w_u = _centred(w_u) if centred else w_u
             # A constant added to all logits changes no probability, unless they are capped.
             if not getattr(loaded.config, "final_logit_softcapping", None):
                 w_u = w_u - w_u.mean(0)
         ids = [[token] for token in range(len(w_u))]
         text = loaded.tokenizer.batch_decode(ids) if loaded.tokenizer else [str(i[0]) for i in ids]
         unit = normalize(w_u, dim=1)
-        return cls(unit, unit.mean(0), pa.array(text), min(settings.tokens, len(w_u)))
+        unread = _unread(w_u, centred=centred)
+        return cls(unit, unit.mean(0), unread, pa.array(text), min(settings.tokens, len(w_u)))
 
     def columns(self, w_out: Tensor, meter: Meter | None = None) -> Columns:
         kind = "cpu" if w_out.device.type == "cpu" else "cuda"
@@ -207,6 +213,8 @@ class _Vocabulary:
         count = np.full(len(unit), cosines.shape[1], dtype=np.int64)
         moments = central_moments(count, shift.cpu().numpy(), sums.cpu().numpy())
         found = {f"vocab_{name}": nullable(values) for name, values in vars(moments).items()}
+        share = (unit.double() @ self.unread).square().sum(1)
+        found["null_share"] = nullable(share.cpu().numpy())
         for name, largest in (("promoted", True), ("suppressed", False)):
             value, token = cosines.topk(self.keep, dim=1, largest=largest)
             texts = self.text.take(pa.array(token.reshape(-1).cpu().numpy()))
@@ -215,10 +223,24 @@ class _Vocabulary:
         return found
 
 
+def _unread(w_u: Tensor, *, centred: bool) -> Tensor:
+    """Return the right singular vectors of the least singular values, [d_model, directions].
+
+    The mean over d_model is left out where it was taken off everywhere: nobody writes it.
+    """
+    width = w_u.shape[1]
+    gram = torch.zeros(width, width, dtype=torch.float64, device=w_u.device)
+    for rows in w_u.split(1 << 14):
+        gram += rows.double().T @ rows.double()
+    few = max(1, width // _NULL_PART)
+    directions: Tensor = torch.linalg.eigh(gram).eigenvectors
+    return directions[:, int(centred) : int(centred) + few]
+
+
 def _none(neurons: int) -> Columns:
     """NULLs for a model without an unembedding."""
     moments = [f"vocab_{name}" for name in ("mean", "variance", "skewness", "kurtosis")]
-    kinds = dict.fromkeys(moments, pa.float64())
+    kinds = dict.fromkeys([*moments, "null_share"], pa.float64())
     for name in ("promoted", "suppressed"):
         kinds |= {name: pa.list_(pa.string()), f"{name}_cosine": pa.list_(pa.float32())}
     return {name: pa.nulls(neurons, kind) for name, kind in kinds.items()}

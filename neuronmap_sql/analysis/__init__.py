@@ -1,0 +1,1 @@
+"""What is computed from stored values, without the model."""

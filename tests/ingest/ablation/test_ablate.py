@@ -1,0 +1,333 @@
+"""Ablations of a trained model against plain transformers, and what the store keeps of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from brute_force import texts_of
+from plain_ablation import PlainGPT2
+
+import neuronmap_sql as nm
+from neuronmap_sql.content import folder
+from neuronmap_sql.errors import QueryError, UnknownNameError, UsageError
+from neuronmap_sql.ingest.ablation import measure
+from neuronmap_sql.ingest.ablation.ablate import Ablated, ablate
+from neuronmap_sql.ingest.ablation.recipe import parse_ablation, read_ablation, to_toml
+from neuronmap_sql.ingest.ablation.replay import Replay
+from neuronmap_sql.warehouse.connect import connect
+from neuronmap_sql.warehouse.store import Store
+from neuronmap_sql.warehouse.verify import verify
+
+DOCS = 6
+"""The fifth has 478 tokens, and so two windows."""
+
+NEURONS = (
+    "FROM (VALUES ('demo-a', 1, 7), ('demo-a', 3, 100), ('demo-a', 0, 3))"
+    " AS t(model, layer, neuron)"
+)
+CHANGES = ("loss_change", "entropy_change", "rank_change", "log_rank_change", "kl")
+
+
+def run(store: Store, model: Path, **keys: Any) -> Ablated:
+    raw = {
+        "neurons": NEURONS,
+        "models": [{"source": str(model), "name": "demo-a"}],
+        "data": {"path": "text.jsonl.gz", "limit": DOCS},
+        "controls": 2,
+        "batch_tokens": 1,
+    }
+    options = {key: keys.pop(key) for key in ("replace", "loaded") if key in keys}
+    return ablate(parse_ablation(raw | keys, "test", folder("demo")), store, **options)
+
+
+def rows(root: Path, query: str) -> pl.DataFrame:
+    with connect(root) as con:
+        return con.sql(query).pl()
+
+
+@pytest.fixture(scope="module")
+def ablated(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Batches of one window, as the oracle has them."""
+    root = tmp_path_factory.mktemp("ablated") / "warehouse"
+    run(Store.create(root), demo_model)
+    return root
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    return texts_of(folder("demo") / "text.jsonl.gz", DOCS)
+
+
+@pytest.fixture(scope="module")
+def plain(demo_model: Path, texts: list[str]) -> PlainGPT2:
+    return PlainGPT2(demo_model, texts, torch.float64)
+
+
+def test_effects_are_those_of_plain_transformers(ablated: Path, plain: PlainGPT2) -> None:
+    found = rows(ablated, "FROM effects ORDER BY unit, control")
+    assert len(found) == 9
+    clean = plain.clean_loss()
+    for row in found.filter(pl.col("control") < 2).iter_rows(named=True):
+        exact = plain.changes({(row["layer"], row["neuron"]): 0.0})
+        assert row["n"] == len(exact["kl"]) == sum(len(w[0]) - 1 for w in plain.windows)
+        assert row["clean_loss"] == pytest.approx(clean, abs=1e-5)
+        for name in CHANGES:
+            close = 0.01 if name == "rank_change" else 1e-5  # a rank may turn on the last digit
+            assert row[name] == pytest.approx(exact[name].mean(), abs=close), name
+            assert row[f"{name}_se"] == pytest.approx(plain.error(exact[name]), abs=close), name
+        assert row["kl"] > 1e-8  # the oracle sees an effect
+
+
+def test_kept_tokens_are_the_extremes(ablated: Path, plain: PlainGPT2) -> None:
+    found = rows(ablated, "FROM token_effects WHERE unit = 1 AND control = 0 ORDER BY side, rank")
+    neuron = found["layer"][0], found["neuron"][0]
+    exact = plain.changes({neuron: 0.0})
+    for side, sign in (("raised", 1), ("lowered", -1)):
+        mine = found.filter(side=side)
+        best = np.argsort(-sign * exact["loss_change"], kind="stable")[:10]
+        np.testing.assert_allclose(mine["loss_change"], exact["loss_change"][best], atol=1e-5)
+        assert len(set(mine["tok"]) & set(np.array(plain.tok)[best].tolist())) >= 9
+        for row in mine.iter_rows(named=True):
+            at = plain.tok.index(row["tok"])
+            assert row["kl"] == pytest.approx(exact["kl"][at], abs=1e-5)
+            assert row["loss_change"] == pytest.approx(exact["loss_change"][at], abs=1e-5)
+    joined = rows(
+        ablated,
+        "SELECT t.token FROM token_effects JOIN tokens AS t USING (dataset, tokenizer, tok)",
+    )
+    assert len(joined) == len(rows(ablated, "FROM token_effects"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [({"mode": "value", "value": 1.5}, lambda *_: 1.5), ({"mode": "mean"}, None)],
+    ids=["value", "mean"],
+)
+def test_other_modes(
+    demo_model: Path, plain: PlainGPT2, tmp_path: Path,
+    keys: dict[str, Any], value: Callable[..., float] | None,
+) -> None:  # fmt: skip
+    run(Store.create(tmp_path / "wh"), demo_model, controls=0, **keys)
+    row = rows(tmp_path / "wh", "FROM effects WHERE layer = 1").row(0, named=True)
+    wanted = 1.5 if value else mean_of(plain, 1, 7)
+    assert row["value"] == pytest.approx(wanted, abs=1e-6)
+    exact = plain.changes({(1, 7): wanted})
+    for name in ("loss_change", "entropy_change", "kl"):
+        assert row[name] == pytest.approx(exact[name].mean(), abs=1e-5)
+
+
+def mean_of(plain: PlainGPT2, layer: int, neuron: int) -> float:
+    values: list[torch.Tensor] = []
+    handle = plain.model.transformer.h[layer].mlp.c_proj.register_forward_pre_hook(
+        lambda _, args: values.append(args[0][0, :, neuron])
+    )
+    plain.predictions({})
+    handle.remove()
+    return float(torch.cat(values).mean())
+
+
+def test_means_come_from_stored_statistics(demo_model: Path, tmp_path: Path) -> None:
+    """The same numbers either way, and the run says which way it was."""
+    store = Store.create(tmp_path / "wh")
+    run(store, demo_model, mode="mean", name="own", controls=1)
+    with nm.open(tmp_path / "wh") as wh:
+        recipe = {"model.source": str(demo_model), "model.name": "demo-a", "keep.tables": ["stats"]}
+        data = {"data.path": str(folder("demo") / "text.jsonl.gz"), "data.limit": DOCS}
+        from neuronmap_sql.ingest.recipe import recipe_from_flags
+
+        wh.ingest(recipe_from_flags(recipe | data), progress=False)
+    run(store, demo_model, mode="mean", name="stored", controls=1)
+    found = rows(tmp_path / "wh", "FROM effects ORDER BY experiment, unit, control")
+    own, stored = (found.filter(experiment=name) for name in ("own", "stored"))
+    np.testing.assert_allclose(own["value"], stored["value"], atol=1e-6)
+    np.testing.assert_allclose(own["loss_change"], stored["loss_change"], atol=1e-6)
+    said = dict(rows(tmp_path / "wh", "SELECT run, batching FROM runs").rows())
+    assert "means from a pass of their own" in said[own["run"][0]]
+    assert said[stored["run"][0]].endswith("means from neuron_stats")
+
+
+def test_groups_are_replaced_at_once(demo_model: Path, plain: PlainGPT2, tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "wh")
+    run(store, demo_model, together=True, controls=2)
+    by_grp = NEURONS.replace("FROM", "SELECT *, if(layer < 2, 'low', 'high') AS grp FROM", 1)
+    run(store, demo_model, neurons=by_grp, name="by group", controls=0)
+    found = rows(tmp_path / "wh", "FROM effects ORDER BY experiment, unit, control")
+    assert found["grp"].to_list() == ["high", "low", "all", "all", "all"]
+    assert found["layer"].null_count() == found["neuron"].null_count() == 5
+    for row in found.filter(pl.col("control") == 0).iter_rows(named=True):
+        places = {(each["layer"], each["neuron"]): 0.0 for each in row["neurons"]}
+        exact = plain.changes(places)
+        assert row["loss_change"] == pytest.approx(exact["loss_change"].mean(), abs=1e-5)
+        assert row["kl"] == pytest.approx(exact["kl"].mean(), abs=1e-5)
+    chosen, *controls = found.filter(experiment="zero together")["neurons"].to_list()
+    for neurons in controls:
+        assert [n["layer"] for n in neurons] == [n["layer"] for n in chosen] == [0, 1, 3]
+        assert not {tuple(n.items()) for n in neurons} & {tuple(n.items()) for n in chosen}
+
+
+def test_padding_does_not_leak(demo_model: Path, ablated: Path, tmp_path: Path) -> None:
+    """Windows side by side in one padded batch give what each gives alone."""
+    run(Store.create(tmp_path / "wh"), demo_model, batch_tokens=100_000)
+    alone, padded = (
+        rows(root, "FROM effects ORDER BY unit, control") for root in (ablated, tmp_path / "wh")
+    )
+    assert alone["n"].equals(padded["n"])
+    for name in (*CHANGES, *(f"{name}_se" for name in CHANGES)):
+        close = 5e-3 if "rank" in name else 1e-6
+        np.testing.assert_allclose(alone[name], padded[name], atol=close)
+
+
+def test_the_shards_that_sums_are_cut_into_do_not_matter(
+    demo_model: Path, ablated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "_SHARD_TOKENS", 100)
+    run(Store.create(tmp_path / "wh"), demo_model)
+    whole, cut = (
+        rows(root, "SELECT * EXCLUDE run FROM effects ORDER BY unit, control")
+        for root in (ablated, tmp_path / "wh")
+    )
+    assert whole["docs"].to_list() == cut["docs"].to_list() == [DOCS] * 9
+    for name in (*CHANGES, *(f"{name}_se" for name in CHANGES)):
+        np.testing.assert_allclose(whole[name], cut[name], rtol=1e-9, atol=1e-15)
+
+
+def test_replayed_passes_give_the_same_bits(
+    demo_model: Path, ablated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = rows(ablated, "SELECT batching FROM runs WHERE kind = 'ablation'").item()
+    assert "begun at the first replaced layer" in said
+    monkeypatch.setattr(Replay, "__init__", lambda self, *_: _without_blocks(self))
+    run(Store.create(tmp_path / "wh"), demo_model)
+    said = rows(tmp_path / "wh", "SELECT batching FROM runs WHERE kind = 'ablation'").item()
+    assert "begun at the first layer" in said
+    query = "SELECT * EXCLUDE run FROM effects ORDER BY unit, control"
+    assert rows(ablated, query).equals(rows(tmp_path / "wh", query))
+
+
+def _without_blocks(replay: Replay) -> None:
+    replay._blocks, replay.layers, replay._held = [], [], {}
+
+
+def test_a_block_with_a_memory_ends_replaying(demo_model: Path, tmp_path: Path) -> None:
+    """Negative control: where blocks hand on more than their output, whole passes are made."""
+    from neuronmap_sql.ingest.models.loading import load
+    from neuronmap_sql.ingest.settings import ModelSettings
+
+    loaded = load(ModelSettings(source=str(demo_model), name="demo-a"))
+    blocks: Any = loaded.backbone.h
+    seen: list[torch.Tensor] = []
+    blocks[0].register_forward_hook(lambda _, __, output: seen.append(_stream(output)))
+    blocks[3].register_forward_hook(lambda _, __, output: _stream(output).add_(seen.pop()))
+    run(Store.create(tmp_path / "wh"), demo_model, loaded={"demo-a": loaded}, models=[])
+    said = rows(tmp_path / "wh", "SELECT batching FROM runs WHERE kind = 'ablation'").item()
+    assert "begun at the first layer" in said
+
+
+def _stream(output: Any) -> torch.Tensor:
+    found: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
+    return found
+
+
+def test_controls_are_random_neurons_of_the_layer(demo_model: Path, ablated: Path) -> None:
+    found = rows(ablated, "FROM effects ORDER BY unit, control")
+    for _, part in found.group_by("unit"):
+        assert part["layer"].n_unique() == 1
+        assert part["neuron"].n_unique() == 3
+    chosen = found.filter(control=0).select("layer", "neuron").rows()
+    assert sorted(chosen) == [(0, 3), (1, 7), (3, 100)]
+    drawn = found.filter(pl.col("control") > 0).select("layer", "neuron").rows()
+    assert not set(chosen) & set(drawn)
+
+
+def test_the_run_and_its_recipe(demo_model: Path, ablated: Path, tmp_path: Path) -> None:
+    """The recipe that the run keeps makes the same run; another seed makes another one."""
+    row = rows(ablated, "FROM runs WHERE kind = 'ablation'").row(0, named=True)
+    kinds = dict(rows(ablated, "SELECT run, kind FROM runs").rows())
+    assert sorted(kinds[parent] for parent in row["parents"]) == ["model", "tokens"]
+    path = tmp_path / "recipe.toml"
+    path.write_text(row["recipe"])
+    again = read_ablation(path)
+    assert to_toml(again) == row["recipe"]
+    store = Store.create(tmp_path / "wh")
+    assert ablate(again, store).made == (row["run"],)
+    assert ablate(again, store).made == ()
+    assert not verify(store)
+    with pytest.raises(UsageError, match=r"experiment zero.*--replace.*or set name to keep both"):
+        run(store, demo_model, seed=1)
+    replaced = run(store, demo_model, seed=1, replace=True)
+    assert replaced.runs["demo-a"] != row["run"]
+    assert not store.has(row["run"])
+    assert run(store, demo_model, seed=1, name="again").made
+
+
+def test_the_rows_of_the_sql_may_come_in_any_order(demo_model: Path, ablated: Path) -> None:
+    twice = f"SELECT neuron, 1 AS x, model, layer FROM ({NEURONS} UNION ALL {NEURONS}) ORDER BY 1"
+    assert run(Store.open(ablated), demo_model, neurons=twice).made == ()
+
+
+def test_an_interrupted_run_leaves_nothing(
+    demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.create(tmp_path / "wh")
+    with monkeypatch.context() as patch:
+        patch.setattr(measure.Effects, "end_documents", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(store, demo_model)
+    assert not any(name.startswith("ablation") for name in store.run_ids())
+    assert store.unfinished() == ()
+    assert rows(tmp_path / "wh", "FROM effects").is_empty()
+    assert run(store, demo_model).made
+
+
+def _interrupt(_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_only_the_first_documents(demo_model: Path, plain: PlainGPT2, tmp_path: Path) -> None:
+    run(Store.create(tmp_path / "wh"), demo_model, limit=2, controls=0, keep_tokens=0)
+    row = rows(tmp_path / "wh", "FROM effects WHERE layer = 1").row(0, named=True)
+    mine = np.array(plain.doc) < 2
+    exact = plain.changes({(1, 7): 0.0})
+    assert (row["docs"], row["n"]) == (2, mine.sum())
+    assert row["loss_change"] == pytest.approx(exact["loss_change"][mine].mean(), abs=1e-5)
+    assert len(rows(tmp_path / "wh", "FROM docs")) == DOCS
+    assert rows(tmp_path / "wh", "FROM token_effects").is_empty()
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "match"),
+    [
+        ({"neurons": "SELECT 'demo-a' AS model, 1 AS layer, 3 AS neurons"}, UsageError,
+         "no column 'neuron'; did you mean 'neurons'"),
+        ({"neurons": f"{NEURONS} WHERE layer > 9"}, UsageError, "returns no rows"),
+        ({"neurons": f"SELECT * REPLACE (NULL AS neuron) {NEURONS}"}, UsageError, "NULL in the c"),
+        ({"neurons": f"SELECT * REPLACE (1.5 AS neuron) {NEURONS}"}, UsageError, "cast it to INT"),
+        ({"neurons": "FROM neuron_stat"}, QueryError, "did you mean 'neuron_stats'"),
+        ({"neurons": "CREATE TABLE t (x INTEGER)"}, UsageError, "one SELECT"),
+        ({"neurons": f"{NEURONS}; {NEURONS}"}, UsageError, "one SELECT"),
+        ({"neurons": NEURONS.replace("100", "512")}, UnknownNameError, "no neuron 512 in layer 3"),
+        ({"neurons": NEURONS.replace("3, 100", "4, 0")}, UnknownNameError, "no layer 4"),
+        ({"neurons": NEURONS.replace("3, 100", "-1, 0")}, UnknownNameError, "no layer -1"),
+        ({"neurons": NEURONS.replace("demo-a', 0", "demo-b', 0")}, UnknownNameError,
+         "no stored model named 'demo-b'.*--model NAME=SOURCE"),
+        ({"site": "mpl"}, UnknownNameError, "did you mean 'mlp"),
+        ({"controls": 512}, UsageError, "layer 0 has 511 neurons"),
+        ({"mode": "value"}, UsageError, 'value and mode = "value" go together'),
+        ({"mode": "zer"}, UsageError, "did you mean 'zero'"),
+        ({"keeptokens": 3}, UsageError, "did you mean 'keep_tokens'"),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_what_is_refused(
+    demo_model: Path, tmp_path: Path, keys: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    store = Store.create(tmp_path / "wh")
+    with pytest.raises(error, match=match):
+        run(store, demo_model, **keys)
+    assert store.run_ids() == store.unfinished() == ()
