@@ -21,6 +21,7 @@ from neuronmap_sql.cli import (
     ingest,
     models,
     plot,
+    report,
     runs,
     search,
     verify,
@@ -60,6 +61,7 @@ app.command("query")(ask.query)
 app.command("top")(search.top)
 app.command("nearest")(search.nearest)
 app.add_typer(plot.app, name="plot")
+app.add_typer(report.app, name="report")
 app.command("demo")(demo.demo)
 
 

@@ -60,11 +60,18 @@ def with_imports(con: duckdb.DuckDBPyConnection, root: Path) -> duckdb.DuckDBPyC
 
 
 @pytest.fixture(scope="module")
-def plain(
-    demo_warehouse: Path, tmp_path_factory: pytest.TempPathFactory
-) -> duckdb.DuckDBPyConnection:
+def analysed(demo_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo with its labels analysed."""
+    root = shutil.copytree(demo_warehouse, tmp_path_factory.mktemp("analysed") / "warehouse")
+    with nm.open(root) as wh:
+        wh.analyze_labels("demo-a", progress=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def plain(analysed: Path, tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
     """What a stock shell has: tables and macros, no function of ours."""
-    con = copied(connect(demo_warehouse, udfs=False))
+    con = copied(connect(analysed, udfs=False))
     return with_imports(con, tmp_path_factory.mktemp("imports") / "wh")
 
 

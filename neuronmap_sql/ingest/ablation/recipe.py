@@ -59,12 +59,12 @@ def data_keys(con: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
 
     Args:
         con: connection of the warehouse.
-        text: a path, or, where nothing of that path is there, perhaps a name.
+        text: a path, or, where no such file is there, perhaps a name.
 
     Raises:
         UsageError: the dataset was imported, so that no recipe says how to read it.
     """
-    if Path(text).exists():
+    if Path(text).is_file():
         return {"data.path": text}
     stored = con.sql(
         "SELECT recipe FROM runs WHERE kind IN ('docs', 'import') AND dataset = $text",

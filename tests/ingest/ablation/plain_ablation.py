@@ -15,9 +15,9 @@ Floats = npt.NDArray[np.float64]
 
 
 class PlainGPT2:
-    """A GPT-2 and texts, cut into windows of its context."""
+    """A GPT-2 and texts, cut into windows."""
 
-    def __init__(self, folder: Path, texts: list[str], dtype: torch.dtype) -> None:
+    def __init__(self, folder: Path, texts: list[str], dtype: torch.dtype, context: int) -> None:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
         self.windows: list[torch.Tensor] = []
@@ -26,8 +26,8 @@ class PlainGPT2:
         tok = 0
         for number, text in enumerate(texts):
             ids = tokenizer(text, add_special_tokens=False).input_ids
-            for start in range(0, len(ids), self.model.config.n_positions):
-                window = ids[start : start + self.model.config.n_positions]
+            for start in range(0, len(ids), context):
+                window = ids[start : start + context]
                 self.windows.append(torch.tensor([window]))
                 self.doc += [number] * (len(window) - 1)
                 self.tok += range(tok + 1, tok + len(window))

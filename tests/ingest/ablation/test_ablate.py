@@ -20,12 +20,17 @@ from neuronmap_sql.ingest.ablation import measure
 from neuronmap_sql.ingest.ablation.ablate import Ablated, ablate
 from neuronmap_sql.ingest.ablation.recipe import parse_ablation, read_ablation, to_toml
 from neuronmap_sql.ingest.ablation.replay import Replay
+from neuronmap_sql.ingest.models.loaded import LoadedModel
+from neuronmap_sql.ingest.models.loading import load
+from neuronmap_sql.ingest.recipe import recipe_from_flags
+from neuronmap_sql.ingest.settings import ModelSettings
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.store import Store
 from neuronmap_sql.warehouse.verify import verify
 
-DOCS = 6
-"""The fifth has 478 tokens, and so two windows."""
+DOCS = 3
+CONTEXT = 100
+"""The second document has 126 tokens, and so two windows."""
 
 NEURONS = (
     "FROM (VALUES ('demo-a', 1, 7), ('demo-a', 3, 100), ('demo-a', 0, 3))"
@@ -34,15 +39,19 @@ NEURONS = (
 CHANGES = ("loss_change", "entropy_change", "rank_change", "log_rank_change", "kl")
 
 
-def run(store: Store, model: Path, **keys: Any) -> Ablated:
-    raw = {
+def run(store: Store, model: Path | LoadedModel, **keys: Any) -> Ablated:
+    """Ablate with batches of one window; a model's folder is loaded, and let go."""
+    raw: dict[str, Any] = {
         "neurons": NEURONS,
-        "models": [{"source": str(model), "name": "demo-a"}],
-        "data": {"path": "text.jsonl.gz", "limit": DOCS},
+        "data": {"path": "text.jsonl.gz", "limit": DOCS, "context": CONTEXT},
         "controls": 2,
         "batch_tokens": 1,
     }
-    options = {key: keys.pop(key) for key in ("replace", "loaded") if key in keys}
+    options = {"replace": keys.pop("replace", False)}
+    if isinstance(model, Path):
+        raw["models"] = [{"source": str(model), "name": "demo-a"}]
+    else:
+        options["loaded"] = {"demo-a": model}
     return ablate(parse_ablation(raw | keys, "test", folder("demo")), store, **options)
 
 
@@ -52,10 +61,15 @@ def rows(root: Path, query: str) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def ablated(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def loaded(demo_model: Path) -> LoadedModel:
+    return load(ModelSettings(source=str(demo_model), name="demo-a"))
+
+
+@pytest.fixture(scope="module")
+def ablated(loaded: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Batches of one window, as the oracle has them."""
     root = tmp_path_factory.mktemp("ablated") / "warehouse"
-    run(Store.create(root), demo_model)
+    run(Store.create(root), loaded)
     return root
 
 
@@ -66,7 +80,7 @@ def texts() -> list[str]:
 
 @pytest.fixture(scope="module")
 def plain(demo_model: Path, texts: list[str]) -> PlainGPT2:
-    return PlainGPT2(demo_model, texts, torch.float64)
+    return PlainGPT2(demo_model, texts, torch.float64, CONTEXT)
 
 
 def test_effects_are_those_of_plain_transformers(ablated: Path, plain: PlainGPT2) -> None:
@@ -110,10 +124,10 @@ def test_kept_tokens_are_the_extremes(ablated: Path, plain: PlainGPT2) -> None:
     ids=["value", "mean"],
 )
 def test_other_modes(
-    demo_model: Path, plain: PlainGPT2, tmp_path: Path,
+    loaded: LoadedModel, plain: PlainGPT2, tmp_path: Path,
     keys: dict[str, Any], value: Callable[..., float] | None,
 ) -> None:  # fmt: skip
-    run(Store.create(tmp_path / "wh"), demo_model, controls=0, **keys)
+    run(Store.create(tmp_path / "wh"), loaded, controls=0, **keys)
     row = rows(tmp_path / "wh", "FROM effects WHERE layer = 1").row(0, named=True)
     wanted = 1.5 if value else mean_of(plain, 1, 7)
     assert row["value"] == pytest.approx(wanted, abs=1e-6)
@@ -137,11 +151,14 @@ def test_means_come_from_stored_statistics(demo_model: Path, tmp_path: Path) -> 
     store = Store.create(tmp_path / "wh")
     run(store, demo_model, mode="mean", name="own", controls=1)
     with nm.open(tmp_path / "wh") as wh:
-        recipe = {"model.source": str(demo_model), "model.name": "demo-a", "keep.tables": ["stats"]}
-        data = {"data.path": str(folder("demo") / "text.jsonl.gz"), "data.limit": DOCS}
-        from neuronmap_sql.ingest.recipe import recipe_from_flags
-
-        wh.ingest(recipe_from_flags(recipe | data), progress=False)
+        recipe: dict[str, Any] = {
+            "model.source": str(demo_model),
+            "model.name": "demo-a",
+            "keep.tables": ["stats"],
+        }
+        recipe |= {"data.path": str(folder("demo") / "text.jsonl.gz")}
+        recipe |= {"data.limit": DOCS, "data.context": CONTEXT}
+        wh.ingest(recipe_from_flags(recipe), progress=False)
     run(store, demo_model, mode="mean", name="stored", controls=1)
     found = rows(tmp_path / "wh", "FROM effects ORDER BY experiment, unit, control")
     own, stored = (found.filter(experiment=name) for name in ("own", "stored"))
@@ -152,11 +169,11 @@ def test_means_come_from_stored_statistics(demo_model: Path, tmp_path: Path) -> 
     assert said[stored["run"][0]].endswith("means from neuron_stats")
 
 
-def test_groups_are_replaced_at_once(demo_model: Path, plain: PlainGPT2, tmp_path: Path) -> None:
+def test_groups_are_replaced_at_once(loaded: LoadedModel, plain: PlainGPT2, tmp_path: Path) -> None:
     store = Store.create(tmp_path / "wh")
-    run(store, demo_model, together=True, controls=2)
+    run(store, loaded, together=True, controls=2)
     by_grp = NEURONS.replace("FROM", "SELECT *, if(layer < 2, 'low', 'high') AS grp FROM", 1)
-    run(store, demo_model, neurons=by_grp, name="by group", controls=0)
+    run(store, loaded, neurons=by_grp, name="by group", controls=0)
     found = rows(tmp_path / "wh", "FROM effects ORDER BY experiment, unit, control")
     assert found["grp"].to_list() == ["high", "low", "all", "all", "all"]
     assert found["layer"].null_count() == found["neuron"].null_count() == 5
@@ -171,9 +188,9 @@ def test_groups_are_replaced_at_once(demo_model: Path, plain: PlainGPT2, tmp_pat
         assert not {tuple(n.items()) for n in neurons} & {tuple(n.items()) for n in chosen}
 
 
-def test_padding_does_not_leak(demo_model: Path, ablated: Path, tmp_path: Path) -> None:
+def test_padding_does_not_leak(loaded: LoadedModel, ablated: Path, tmp_path: Path) -> None:
     """Windows side by side in one padded batch give what each gives alone."""
-    run(Store.create(tmp_path / "wh"), demo_model, batch_tokens=100_000)
+    run(Store.create(tmp_path / "wh"), loaded, batch_tokens=100_000)
     alone, padded = (
         rows(root, "FROM effects ORDER BY unit, control") for root in (ablated, tmp_path / "wh")
     )
@@ -184,10 +201,10 @@ def test_padding_does_not_leak(demo_model: Path, ablated: Path, tmp_path: Path) 
 
 
 def test_the_shards_that_sums_are_cut_into_do_not_matter(
-    demo_model: Path, ablated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: LoadedModel, ablated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measure, "_SHARD_TOKENS", 100)
-    run(Store.create(tmp_path / "wh"), demo_model)
+    monkeypatch.setattr(measure, "_SHARD_TOKENS", 30)
+    run(Store.create(tmp_path / "wh"), loaded)
     whole, cut = (
         rows(root, "SELECT * EXCLUDE run FROM effects ORDER BY unit, control")
         for root in (ablated, tmp_path / "wh")
@@ -198,12 +215,12 @@ def test_the_shards_that_sums_are_cut_into_do_not_matter(
 
 
 def test_replayed_passes_give_the_same_bits(
-    demo_model: Path, ablated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: LoadedModel, ablated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = rows(ablated, "SELECT batching FROM runs WHERE kind = 'ablation'").item()
     assert "begun at the first replaced layer" in said
     monkeypatch.setattr(Replay, "__init__", lambda self, *_: _without_blocks(self))
-    run(Store.create(tmp_path / "wh"), demo_model)
+    run(Store.create(tmp_path / "wh"), loaded)
     said = rows(tmp_path / "wh", "SELECT batching FROM runs WHERE kind = 'ablation'").item()
     assert "begun at the first layer" in said
     query = "SELECT * EXCLUDE run FROM effects ORDER BY unit, control"
@@ -216,15 +233,12 @@ def _without_blocks(replay: Replay) -> None:
 
 def test_a_block_with_a_memory_ends_replaying(demo_model: Path, tmp_path: Path) -> None:
     """Negative control: where blocks hand on more than their output, whole passes are made."""
-    from neuronmap_sql.ingest.models.loading import load
-    from neuronmap_sql.ingest.settings import ModelSettings
-
     loaded = load(ModelSettings(source=str(demo_model), name="demo-a"))
     blocks: Any = loaded.backbone.h
     seen: list[torch.Tensor] = []
     blocks[0].register_forward_hook(lambda _, __, output: seen.append(_stream(output)))
     blocks[3].register_forward_hook(lambda _, __, output: _stream(output).add_(seen.pop()))
-    run(Store.create(tmp_path / "wh"), demo_model, loaded={"demo-a": loaded}, models=[])
+    run(Store.create(tmp_path / "wh"), loaded)
     said = rows(tmp_path / "wh", "SELECT batching FROM runs WHERE kind = 'ablation'").item()
     assert "begun at the first layer" in said
 
@@ -234,7 +248,7 @@ def _stream(output: Any) -> torch.Tensor:
     return found
 
 
-def test_controls_are_random_neurons_of_the_layer(demo_model: Path, ablated: Path) -> None:
+def test_controls_are_random_neurons_of_the_layer(loaded: LoadedModel, ablated: Path) -> None:
     found = rows(ablated, "FROM effects ORDER BY unit, control")
     for _, part in found.group_by("unit"):
         assert part["layer"].n_unique() == 1
@@ -266,31 +280,31 @@ def test_the_run_and_its_recipe(demo_model: Path, ablated: Path, tmp_path: Path)
     assert run(store, demo_model, seed=1, name="again").made
 
 
-def test_the_rows_of_the_sql_may_come_in_any_order(demo_model: Path, ablated: Path) -> None:
+def test_the_rows_of_the_sql_may_come_in_any_order(loaded: LoadedModel, ablated: Path) -> None:
     twice = f"SELECT neuron, 1 AS x, model, layer FROM ({NEURONS} UNION ALL {NEURONS}) ORDER BY 1"
-    assert run(Store.open(ablated), demo_model, neurons=twice).made == ()
+    assert run(Store.open(ablated), loaded, neurons=twice).made == ()
 
 
 def test_an_interrupted_run_leaves_nothing(
-    demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store.create(tmp_path / "wh")
     with monkeypatch.context() as patch:
         patch.setattr(measure.Effects, "end_documents", _interrupt)
         with pytest.raises(KeyboardInterrupt):
-            run(store, demo_model)
+            run(store, loaded)
     assert not any(name.startswith("ablation") for name in store.run_ids())
     assert store.unfinished() == ()
     assert rows(tmp_path / "wh", "FROM effects").is_empty()
-    assert run(store, demo_model).made
+    assert run(store, loaded).made
 
 
 def _interrupt(_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_only_the_first_documents(demo_model: Path, plain: PlainGPT2, tmp_path: Path) -> None:
-    run(Store.create(tmp_path / "wh"), demo_model, limit=2, controls=0, keep_tokens=0)
+def test_only_the_first_documents(loaded: LoadedModel, plain: PlainGPT2, tmp_path: Path) -> None:
+    run(Store.create(tmp_path / "wh"), loaded, limit=2, controls=0, keep_tokens=0)
     row = rows(tmp_path / "wh", "FROM effects WHERE layer = 1").row(0, named=True)
     mine = np.array(plain.doc) < 2
     exact = plain.changes({(1, 7): 0.0})
@@ -325,9 +339,9 @@ def test_only_the_first_documents(demo_model: Path, plain: PlainGPT2, tmp_path: 
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
 def test_what_is_refused(
-    demo_model: Path, tmp_path: Path, keys: dict[str, Any], error: type[Exception], match: str
+    loaded: LoadedModel, tmp_path: Path, keys: dict[str, Any], error: type[Exception], match: str
 ) -> None:
     store = Store.create(tmp_path / "wh")
     with pytest.raises(error, match=match):
-        run(store, demo_model, **keys)
+        run(store, loaded, **keys)
     assert store.run_ids() == store.unfinished() == ()
