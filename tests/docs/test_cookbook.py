@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import duckdb
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 import neuronmap_sql as nm
+from neuronmap_sql.content import folder
+from neuronmap_sql.ingest.comparison.recipe import parse_comparison
 from neuronmap_sql.warehouse.connect import configure_connection, connect
 from neuronmap_sql.warehouse.schema import table_names
 from neuronmap_sql.warehouse.views import create_macros
@@ -59,6 +62,20 @@ def with_imports(con: duckdb.DuckDBPyConnection, root: Path) -> duckdb.DuckDBPyC
     return con
 
 
+def with_comparison(con: duckdb.DuckDBPyConnection, place: Path) -> None:
+    """Add two models of the demo beside each other, on a little of its text."""
+    raw = tomllib.loads((folder("ingest") / "compare-demo.toml").read_text())
+    raw["models"] = [m for m in raw["models"] if m.get("name") is None][:2]
+    raw["data"] |= {"limit": 20, "name": "some"}
+    recipe = parse_comparison(raw, "test", folder("ingest"))
+    with nm.create(place / "wh") as wh:
+        wh.compare(recipe, progress=False)
+        for table in ("neuron_matches", "neuron_pairs", "neuron_baseline", "layer_pairs"):
+            con.register("rows", wh.sql(f"FROM {table}").arrow())
+            con.execute(f"INSERT INTO {table} BY NAME FROM rows")
+            con.unregister("rows")
+
+
 @pytest.fixture(scope="module")
 def analysed(demo_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo with its labels analysed."""
@@ -72,6 +89,7 @@ def analysed(demo_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def plain(analysed: Path, tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
     """What a stock shell has: tables and macros, no function of ours."""
     con = copied(connect(analysed, udfs=False))
+    with_comparison(con, tmp_path_factory.mktemp("compared"))
     return with_imports(con, tmp_path_factory.mktemp("imports") / "wh")
 
 

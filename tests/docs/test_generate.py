@@ -102,7 +102,9 @@ def test_an_undocumented_column_is_noticed(
         from neuronmap_sql.warehouse.schema import comments
 
         about, columns = comments(table)
-        return about, {name: "" if name == "quantile_error" else said for name, said in columns.items()}
+        return about, {
+            name: "" if name == "quantile_error" else said for name, said in columns.items()
+        }
 
     monkeypatch.setattr(sys.modules["reference_declared"], "comments", silent)
     generator.tables(page)
