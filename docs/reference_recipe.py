@@ -6,11 +6,13 @@ import ast
 import inspect
 import re
 from pathlib import Path
+from types import ModuleType
 
 from reference_page import Page, code, plain
 
 from neuronmap_sql.content import folder
 from neuronmap_sql.ingest import settings
+from neuronmap_sql.ingest.ablation import settings as ablation
 
 __all__ = ["recipe"]
 
@@ -26,13 +28,12 @@ _TYPES = {
 
 
 def recipe(page: Page) -> None:
-    """Write the page on the keys of recipes, from ingest/settings.py."""
+    """Write the page on the keys of recipes, from the modules of settings."""
     page.add(
         "# Recipes",
         "A recipe is a TOML file; `neuronmap ingest` also takes its keys as options.",
     )
-    source = Path(inspect.getfile(settings)).read_text(encoding="utf-8")
-    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    classes = _classes(settings)
     sections = {
         ast.unparse(node.target): ast.unparse(node.annotation)
         for node in classes["Recipe"].body
@@ -43,8 +44,15 @@ def recipe(page: Page) -> None:
         _section(page, f"[{name}]", classes[kind], {"custom"})
         if name == "sites":
             _section(page, "[sites.NAME]", classes["CustomSite"], {"name"})
+    _section(page, "Ablations", _classes(ablation)["Ablation"], {"data", "models"})
+    page.add("`[data]` is that of an ingest, and each of `[[models]]` is as its `[model]`.")
     names = sorted(path.stem for path in (folder("ingest") / "families").glob("*.toml"))
     page.add("## Families", "Values of `model.family`: " + ", ".join(map(code, names)) + ".")
+
+
+def _classes(module: ModuleType) -> dict[str, ast.ClassDef]:
+    source = Path(inspect.getfile(module)).read_text(encoding="utf-8")
+    return {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
 
 
 def _section(page: Page, title: str, node: ast.ClassDef, hidden: set[str]) -> None:

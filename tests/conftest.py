@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from compared_models import compare_planted
 from demo_recipes import demo_recipe
 
 from neuronmap_sql.content import folder
@@ -53,3 +54,9 @@ def demo_ingested(
 def demo_warehouse(demo_ingested: tuple[Path, Ingested]) -> Path:
     """The folder of the warehouse of `demo_ingested`."""
     return demo_ingested[0]
+
+
+@pytest.fixture(scope="session")
+def compared_warehouse(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with three planted models beside each other; read it, do not write it."""
+    return compare_planted(tmp_path_factory.mktemp("compared") / "warehouse", demo_model)

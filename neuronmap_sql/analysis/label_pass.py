@@ -1,9 +1,4 @@
-"""One pass over the stored values of a layer: every neuron against every label.
-
-Most labels are coarser than another one: whether a token is a number follows from the token, a
-document's source from the document. Only the finest are summed over the tokens; the others add up
-their classes.
-"""
+"""One pass over the stored values of a layer: every neuron against every label."""
 
 from __future__ import annotations
 
@@ -14,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronmap_sql.analysis.labels import Label, positional
+from neuronmap_sql.analysis.partitions import partitions
 from neuronmap_sql.numerics.class_sums import (
     BLOCK,
-    NO_CLASS,
     Marks,
     PowerSums,
     Tally,
-    coarsens,
     merged,
     power_sums,
 )
@@ -46,8 +40,6 @@ _SAMPLE = 4096
 """Tokens, evenly spread, from which a neuron's rough mean and its bins come."""
 _ARRAYS = 8
 """Arrays [classes, neurons] that scoring a label holds at a time."""
-_CROSSED = 512
-"""Classes that crossing labels may make."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ class LabelPlan:
     def __init__(self, labels: Sequence[Label], docs: NDArray[np.int64]) -> None:
         self._bases = tuple(
             _Base(Marks(base.codes, base.classes), tuple(base.labels))
-            for base in _joined(_finest(labels, docs))
+            for base in partitions(labels, docs)
         )
         sizes = [base.marks.classes + 1 for base in self._bases]
         cells = [BINS * base.marks.classes for base in self._bases if base.places]
@@ -186,62 +178,6 @@ class _Sums:
         neurons = range(*part.indices(len(stripe.values)))
         for joint in filter(None, self.joint):
             joint.add(first, neurons, bin_numbers(values, self.edges[part]), lost)
-
-
-@dataclass(frozen=True)
-class _Partition:
-    """Classes of tokens, and the labels that follow from them."""
-
-    codes: Codes
-    """[tokens] class, or NO_CLASS."""
-    classes: int
-    """Classes."""
-    labels: list[tuple[Label, Codes]]
-    """Labels with the class of each of these classes."""
-
-    def takes(self, label: Label) -> bool:
-        """Take a label in, if it follows."""
-        into = coarsens(self.codes, self.classes, label.codes)
-        if into is not None:
-            self.labels.append((label, into))
-        return into is not None
-
-    def crossed(self, other: _Partition) -> _Partition:
-        """Return the classes of both together."""
-        codes = np.where(self.codes < 0, NO_CLASS, self.codes * other.classes + other.codes)
-        mine, theirs = np.divmod(np.arange(self.classes * other.classes), other.classes)
-        labels = [(label, into[mine]) for label, into in self.labels]
-        labels += [(label, into[theirs]) for label, into in other.labels]
-        return _Partition(codes.astype(np.int32), self.classes * other.classes, labels)
-
-
-def _finest(labels: Sequence[Label], docs: NDArray[np.int64]) -> list[_Partition]:
-    """Group labels under the finest: documents for theirs, or else the label of most classes."""
-    found: list[_Partition] = []
-    for label in sorted(labels, key=lambda label: (not label.of_documents, -len(label.classes))):
-        if any(partition.takes(label) for partition in found):
-            continue
-        partition = _Partition(label.codes, len(label.classes), [])
-        if label.of_documents:
-            codes = np.where(label.codes < 0, NO_CLASS, docs).astype(np.int32)
-            partition = _Partition(codes, int(docs.max()) + 1, [])
-        partition.takes(label)
-        found.append(partition)
-    return found
-
-
-def _joined(partitions: list[_Partition]) -> list[_Partition]:
-    """Cross partitions of few classes, of the same tokens: one sum in the place of several."""
-    found: list[_Partition] = []
-    for partition in sorted(partitions, key=lambda each: each.classes):
-        for number, other in enumerate(found):
-            small = partition.classes * other.classes <= _CROSSED
-            if small and np.array_equal(partition.codes < 0, other.codes < 0):
-                found[number] = other.crossed(partition)
-                break
-        else:
-            found.append(partition)
-    return found
 
 
 def _by_documents(tally: Tally, into: Codes, classes: int) -> Floats:

@@ -15,6 +15,7 @@ from neuronmap_sql.analysis.label_pass import LabelPlan
 from neuronmap_sql.analysis.label_rows import adjusted, mean_rows, score_rows
 from neuronmap_sql.analysis.labels import WORD_CLASS, Label, TokenTable
 from neuronmap_sql.analysis.settings import LabelSettings
+from neuronmap_sql.errors import UsageError
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.files import disk_errors
 from neuronmap_sql.warehouse.layer_values import LayerValues, kept_layers, layer_values
@@ -59,11 +60,7 @@ def analyze_labels(
         progress: told how many neurons are done, of how many.
     """
     began = time.monotonic()
-    place = (settings.model, settings.site, settings.dataset)
-    layers = [
-        layer_values(store.root, settings.model, layer, settings.site, settings.dataset)
-        for layer in sorted(set(settings.layers or kept_layers(store.root, *place)))
-    ]
+    layers = _layers(store, settings)
     with connect(store.root) as con:
         first = layers[0]
         table = TokenTable(con, first.dataset, first.tokenizer, first.tokens)
@@ -84,6 +81,21 @@ def analyze_labels(
                 raise
     rows = int(store.manifest(work.run).row["rows"])
     return Analysed(work.run, made, rows, time.monotonic() - began)
+
+
+def _layers(store: Store, settings: LabelSettings) -> list[LayerValues]:
+    """Find the values.
+
+    Raises:
+        UnknownNameError: there are none.
+        UsageError: they are of several datasets.
+    """
+    model, site, dataset = settings.model, settings.site, settings.dataset
+    numbers = settings.layers or kept_layers(store.root, model, site, dataset)
+    found = [layer_values(store.root, model, n, site, dataset) for n in sorted(set(numbers))]
+    if len(names := sorted({layer.dataset for layer in found})) > 1:
+        raise UsageError(f"values of several datasets are kept, name one: {', '.join(names)}")
+    return found
 
 
 def _parents(store: Store, layers: list[LayerValues]) -> tuple[str, ...]:

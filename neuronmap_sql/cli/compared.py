@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["ComparedModelArgument", "KindOption", "PartnerOption", "ThresholdOption"]
+__all__ = [
+    "ComparedModelArgument",
+    "ComparedSiteOption",
+    "KindOption",
+    "PartnerOption",
+    "ThresholdOption",
+]
 
 ComparedModelArgument = Annotated[
     str | None,
@@ -24,4 +30,7 @@ KindOption = Annotated[
 ]
 ThresholdOption = Annotated[
     float, typer.Option(help="Excess correlation from which a neuron counts as universal.")
+]
+ComparedSiteOption = Annotated[
+    str | None, typer.Option(help="Hooked place; left out: the only one compared, or mlp.")
 ]

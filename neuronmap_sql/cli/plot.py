@@ -10,6 +10,7 @@ import typer
 from neuronmap_sql.cli.common import WarehouseOption, opened
 from neuronmap_sql.cli.compared import (
     ComparedModelArgument,
+    ComparedSiteOption,
     KindOption,
     PartnerOption,
     ThresholdOption,
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Draw a neuron, layers, a model, or models beside each other.", no_args_is_help=True)
+app = typer.Typer(
+    help="Draw a neuron, layers, a model, or models beside each other.", no_args_is_help=True
+)
 
 ModelArgument = Annotated[str, typer.Argument(help="Value of the column `model`.")]
 SiteOption = Annotated[str, typer.Option(help="Hooked place.")]
@@ -99,7 +102,7 @@ def universality(
         str,
         typer.Option(help="What is drawn of layers: mean_max_r, matched_share, mutual_share, cka."),
     ] = "mean_max_r",
-    site: SiteOption = "mlp",
+    site: ComparedSiteOption = None,
     dataset: DatasetOption = None,
 ) -> None:
     """Draw how universal neurons are: excess, layers, properties, a network, or a dashboard.

@@ -10,6 +10,7 @@ import typer
 from neuronmap_sql.cli.common import WarehouseOption, opened
 from neuronmap_sql.cli.compared import (
     ComparedModelArgument,
+    ComparedSiteOption,
     KindOption,
     PartnerOption,
     ThresholdOption,
@@ -39,7 +40,7 @@ def universality(
     kind: KindOption = None,
     threshold: ThresholdOption = 0.2,
     k: Annotated[int, typer.Option(help="Universal neurons listed of each model.")] = 10,
-    site: Annotated[str, typer.Option(help="Hooked place.")] = "mlp",
+    site: ComparedSiteOption = None,
     dataset: Annotated[str | None, typer.Option(help="Needed if there are several.")] = None,
 ) -> None:
     """Report how universal neurons are: models, layers, partners, matchings, properties.

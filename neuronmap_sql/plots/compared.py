@@ -30,7 +30,9 @@ class Compared:
     dataset: str
     """Dataset that all read."""
     site: str
-    """Hooked place of the models."""
+    """Hooked place of the model."""
+    sites: str | None
+    """The same where all models have it; None where a family calls it otherwise."""
     kind: str
     """Random basis of the baseline: gaussian, orthogonal or standardised."""
     n: int | None
@@ -49,7 +51,7 @@ class Compared:
         return {
             "models": list(self.models),
             "kind": self.kind,
-            "site": self.site,
+            "site": self.sites,
             "dataset": self.dataset,
         }
 
@@ -66,7 +68,7 @@ def compared(
     partners: Sequence[str] = (),
     *,
     kind: str | None = None,
-    site: str = "mlp",
+    site: str | None = None,
     dataset: str | None = None,
 ) -> Compared:
     """Find the comparison that is meant.
@@ -76,25 +78,26 @@ def compared(
         model: value of the column `model`; None: the first that is no checkpoint.
         partners: models to compare it with; none: all that it was compared with.
         kind: random basis of the baseline; None: standardised where stored, else what is.
-        site: hooked place.
+        site: hooked place of the model; None: the only one, or mlp.
         dataset: needed if models were compared on several.
 
     Raises:
         UnknownNameError: the model or a partner was not compared, or beside no such baseline.
         UsageError: no comparison or no baseline is stored, or several datasets and none is named.
     """
-    rows = run(con, "compared_models", site=site).pl()
+    rows = run(con, "compared_models").pl()
     if rows.is_empty():
-        raise UsageError(f"no comparison of models at {site} is stored: {_WAY_OUT}")
+        raise UsageError(f"no comparison of models is stored: {_WAY_OUT}")
     rows = rows.filter(pl.col("dataset") == _dataset(rows, dataset))
-    mine = _model(rows, model)
-    wanted = {mine["model"], *_partners(mine, partners)}
-    rows = rows.filter(pl.col("model").is_in(wanted))
+    mine = _at(_model(rows, model), site)
+    rows = _beside(rows, mine, {mine["model"], *_partners(mine, partners)})
+    sites = rows["site"].unique().to_list()
     return Compared(
         model=mine["model"],
         models=tuple(rows["model"]),
         dataset=mine["dataset"],
-        site=site,
+        site=mine["site"],
+        sites=sites[0] if len(sites) == 1 else None,
         kind=_kind(mine, kind),
         n=mine["n"],
         runs=tuple(sorted({name for names in rows["runs"] for name in names})),
@@ -110,13 +113,31 @@ def _dataset(rows: pl.DataFrame, dataset: str | None) -> str:
     return dataset or str(found[0])
 
 
-def _model(rows: pl.DataFrame, model: str | None) -> dict[str, Any]:
+def _model(rows: pl.DataFrame, model: str | None) -> pl.DataFrame:
+    """Return the rows of the model, one a site."""
     if model is None:
         final = rows.filter(pl.col("step").is_null())
-        return (rows if final.is_empty() else final).row(0, named=True)
+        model = str((rows if final.is_empty() else final)["model"][0])
     if model not in rows["model"]:
         raise UnknownNameError.of("model", model, rows["model"], "among those compared")
-    return rows.row(by_predicate=pl.col("model") == model, named=True)
+    return rows.filter(pl.col("model") == model)
+
+
+def _at(mine: pl.DataFrame, site: str | None) -> dict[str, Any]:
+    """Return the row of the site that is meant: the only one, or mlp."""
+    found = mine["site"].to_list()
+    if site is None:
+        site = found[0] if len(found) == 1 else "mlp"
+    if site not in found:
+        raise UnknownNameError.of("site", site, found, f"{mine['model'][0]} was compared at")
+    return mine.row(by_predicate=pl.col("site") == site, named=True)
+
+
+def _beside(rows: pl.DataFrame, mine: dict[str, Any], wanted: set[str]) -> pl.DataFrame:
+    """Return a row for each model: of the same site, or of its own where that has another name."""
+    same = pl.col("site") == mine["site"]
+    ordered = rows.filter(pl.col("model").is_in(wanted)).with_row_index("order").sort(~same)
+    return ordered.unique("model", keep="first", maintain_order=True).sort("order")
 
 
 def _partners(mine: dict[str, Any], partners: Sequence[str]) -> Sequence[str]:

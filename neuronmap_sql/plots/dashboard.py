@@ -15,7 +15,7 @@ from neuronmap_sql.plots.theme import BLUE, GREY, RED, data
 __all__ = ["dashboard_picture"]
 
 _WIDTH = 420
-_SIDE = 300
+_SIDE = 560
 
 
 def dashboard_picture(
@@ -75,9 +75,7 @@ def _shares(counts: pl.DataFrame, *keys: str) -> alt.Chart:
     return (
         alt.Chart(text_data(counts))
         .transform_calculate(universal=above)
-        .transform_aggregate(
-            universal="sum(universal)", neurons="sum(neurons)", groupby=list(keys)
-        )
+        .transform_aggregate(universal="sum(universal)", neurons="sum(neurons)", groupby=list(keys))
         .transform_calculate(share="datum.universal / datum.neurons")
     )
 
@@ -104,7 +102,9 @@ def _models(counts: pl.DataFrame, among: Compared) -> alt.LayerChart:
         said="format(datum.universal, ',') + ' of ' + format(datum.neurons, ',')"
     ).mark_text(align="left", dx=5, fontSize=11)
     return alt.layer(bars, words.encode(text="said:N")).properties(
-        width=_WIDTH, height=max(110, 22 * len(among.models)), title=_heading("Models: neurons above the threshold")
+        width=_WIDTH,
+        height=max(110, 22 * len(among.models)),
+        title=_heading("Models: neurons above the threshold"),
     )
 
 
@@ -120,7 +120,7 @@ def _layers(counts: pl.DataFrame, among: Compared) -> alt.LayerChart:
         color=RED, strokeWidth=2.4, point=alt.OverlayMarkDef(color=RED, size=40)
     )
     return alt.layer(others, mine).properties(
-        width=_SIDE + 180,
+        width=_SIDE,
         height=max(110, 22 * len(among.models)),
         title=_heading("Layers: share above the threshold; red: the chosen model"),
     )
@@ -150,7 +150,9 @@ def _scatter(points: pl.DataFrame, brush: alt.Parameter) -> alt.LayerChart:
         .encode(**axes)
     )
     return alt.layer(dots, line).properties(
-        width=_WIDTH, height=420, title=_heading("Neurons of the chosen model; blue: above the threshold")
+        width=_WIDTH,
+        height=420,
+        title=_heading("Neurons of the chosen model; blue: above the threshold"),
     )
 
 

@@ -12,7 +12,7 @@ __all__ = ["partner_table"]
 
 _ROWS = 22
 _ROW = 18
-_WIDTH = 480
+_WIDTH = 640
 _COLUMNS = {
     "name": ("neuron", 52, "right", None),
     "max_r": ("max r", 102, "right", ".3f"),

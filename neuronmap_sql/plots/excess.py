@@ -43,8 +43,8 @@ def excess_picture(
         for at, model in enumerate(among.models)
     ]
     notes = (
-        f"share of a model's live neurons, in bins of {_BIN}; means over {len(among.models) - 1}"
-        " other models; excess: the largest correlation less the baseline",
+        f"share of a model's live neurons, in bins of {_BIN}; means over"
+        f" other models ({len(among.partners)}); excess: the largest correlation less the baseline",
         f"baseline: largest correlation with the other model's layers rotated ({among.kind})",
     )
     return Picture("Largest correlations and their excess", notes, alt.vconcat(*rows, spacing=4))

@@ -59,9 +59,7 @@ def layer_pairs_picture(
     maps = [
         _heat_map(rows, among.model, partner, measure, scale) for partner, rows in frames.items()
     ]
-    lines = [
-        alt.hconcat(*maps[at : at + _A_ROW], spacing=22) for at in range(0, len(maps), _A_ROW)
-    ]
+    lines = [alt.hconcat(*maps[at : at + _A_ROW], spacing=22) for at in range(0, len(maps), _A_ROW)]
     notes = [MEASURES[measure]]
     if len(among.partners) > _PARTNERS:
         notes.append(f"{_PARTNERS} of {len(among.partners)} other models")
@@ -77,7 +75,9 @@ def _heat_map(
         y=alt.Y("layer:O", title=f"layer of {model}", sort="descending", axis=_axis(rows["layer"])),
     )
     share = measure.endswith("share")
-    legend = alt.Legend(title=None, gradientLength=110, tickCount=5, format=".0%" if share else "~r")
+    legend = alt.Legend(
+        title=None, gradientLength=110, tickCount=5, format=".0%" if share else "~r"
+    )
     cells = base.mark_rect().encode(
         color=alt.Color(f"{measure}:Q", scale=scale, legend=legend),
         tooltip=["layer:O", "partner_layer:O", *(_shown(name) for name in MEASURES)],

@@ -1,7 +1,8 @@
-"""Universal neurons as a network: a column a model, lines between mutual best partners."""
+"""Neurons of models as a network: a column a model, lines between mutual best partners."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import altair as alt
@@ -9,23 +10,23 @@ import duckdb
 import polars as pl
 
 from neuronmap_sql.plots.compared import Compared
+from neuronmap_sql.plots.network_pairs import ALL, ALONE, SOME, network_pairs
 from neuronmap_sql.plots.network_places import Neuron, places
 from neuronmap_sql.plots.picture import Picture, missing
 from neuronmap_sql.plots.theme import data
-from neuronmap_sql.queries.run import run
 
 __all__ = ["network_picture"]
 
-_EDGES = 600
+_EDGES = 300
 _WIDTH = 720
 _LAYER = 120
 """Pixels of a layer's band, where there are few layers."""
 _HEIGHT = 720
 """Pixels of all bands together at most."""
 _GROUPS = {
-    "all models": ("#d1495b", 0.9, 1.6),
-    "three or more": ("#2f6db5", 0.65, 1.1),
-    "this pair only": ("#9aa0a8", 0.55, 0.8),
+    ALL: ("#d1495b", 0.9, 1.6),
+    SOME: ("#2f6db5", 0.55, 0.9),
+    ALONE: ("#9aa0a8", 0.55, 0.8),
 }
 """Colour, opacity and width of the lines, by how many models agree on the pair."""
 
@@ -33,63 +34,39 @@ _GROUPS = {
 def network_picture(
     con: duckdb.DuckDBPyConnection, among: Compared, *, threshold: float = 0.2
 ) -> Picture:
-    """Draw universal neurons of all models, and lines between those that are mutual partners.
+    """Draw the neurons of models that are each other's best partners, and lines between them.
 
     A column is a model, a band a layer; within a band neurons stand near the height of their
-    partners. A pair is blue where a third model has a neuron that is the mutual partner of both,
-    and red where every model has one and all of them are partners of each other (macro
-    `matched_in_all`). At most 600 pairs are drawn, those with the largest correlations.
+    partners. A pair is drawn where its correlation is in excess of both neurons' baselines; it is
+    blue where a third model has a neuron that is paired with both, and red where every model has
+    one and all of them are partners of each other (macro `matched_in_all`). At most 300 pairs are
+    drawn, those that most models agree on, and of them those with the largest correlations.
 
     Args:
         con: a connection with the warehouse's tables.
         among: the comparison.
-        threshold: excess correlation that both neurons of a pair exceed.
+        threshold: excess correlation of a pair to exceed.
     """
     title = "Universal neurons and their mutual best partners"
-    place = {"models": list(among.models), "dataset": among.dataset}
-    edges = run(
-        con, "universal_network", **place, kind=among.kind, threshold=threshold, k=_EDGES
-    ).pl()
-    if edges.is_empty():
-        return missing(title, f"no mutual partners have both an excess above {threshold:g}")
-    cliques = _members(run(con, "neurons_in_all_models", **place, site=among.site).pl(), among)
-    rows = [_marked(row, cliques, len(among.models)) for row in edges.to_dicts()]
+    rows = network_pairs(con, among, threshold, _EDGES)
+    if not rows:
+        return missing(title, f"no pair of mutual partners has an excess above {threshold:g}")
     heights = places([(row["from"], row["to"]) for row in rows], among.models)
     return Picture(title, _notes(rows, threshold), _chart(rows, heights, among))
 
 
-def _members(found: pl.DataFrame, among: Compared) -> dict[Neuron, int]:
-    """Return the neurons of each clique, with the clique's number."""
-    members: dict[Neuron, int] = {}
-    for number, row in enumerate(found.to_dicts()):
-        members[among.models[0], row["layer"], row["neuron"]] = number
-        for partner in row["partner_neurons"]:
-            members[partner["model"], partner["layer"], partner["neuron"]] = number
-    return members
-
-
-def _marked(row: dict[str, Any], cliques: dict[Neuron, int], models: int) -> dict[str, Any]:
-    """Return a pair with its two neurons as keys, and how many models agree on it."""
-    start = (row["model"], row["layer"], row["neuron"])
-    end = (row["partner_model"], row["partner_layer"], row["partner_neuron"])
-    group = "three or more" if row["agreeing"] else "this pair only"
-    if models > 2 and start in cliques and cliques[start] == cliques.get(end):
-        group = "all models"
-    return {**row, "from": start, "to": end, "group": group}
-
-
 def _notes(rows: list[dict[str, Any]], threshold: float) -> tuple[str, ...]:
     total = rows[0]["total"]
-    drawn = f"the {len(rows):,} strongest of {total:,}" if len(rows) < total else f"all {total:,}"
-    every = {row["from"] for row in rows if row["group"] == "all models"}
-    every |= {row["to"] for row in rows if row["group"] == "all models"}
-    neurons = {row["from"] for row in rows} | {row["to"] for row in rows}
+    drawn = f"{len(rows):,} of {total:,}" if len(rows) < total else f"all {total:,}"
+    neurons = {row[end] for row in rows for end in ("from", "to")}
+    every = {row[end] for row in rows if row["group"] == ALL for end in ("from", "to")}
     return (
-        f"{drawn} pairs of neurons that are each other's best partner, both with an excess above"
-        f" {threshold:g}: {len(neurons):,} neurons, {len(every):,} of them in a set that all"
-        " models share",
-        "within a layer's band, neurons stand near the height of their partners; dotted lines pass"
-        " over models between",
+        f"{drawn} pairs of neurons that are each other's best partner, with a correlation more than"
+        f" {threshold:g} above both baselines"
+        + ("; those that most models agree on" if len(rows) < total else ""),
+        f"{len(neurons):,} neurons, {len(every) or 'none'} of them in a set that all models share",
+        "dotted lines pass over models between; in the band of a layer, neurons stand near their"
+        " partners",
     )
 
 
@@ -114,14 +91,18 @@ def _lines(
             "x": columns[row["from"][0]], "y": heights[row["from"]],
             "x2": columns[row["to"][0]], "y2": heights[row["to"]],
             "pair": f"{_named(row['from'])} and {_named(row['to'])}",
-            "r": row["r"], "group": row["group"],
+            "r": row["r"], "excess": row["excess"], "group": row["group"],
             "over": abs(columns[row["from"][0]] - columns[row["to"][0]]) > 1,
         }
         for row in sorted(rows, key=lambda row: list(_GROUPS).index(row["group"]), reverse=True)
     ]  # fmt: skip
-    groups = [name for name in _GROUPS if any(row["group"] == name for row in rows)]
-    colours, opacities, widths = map(list, zip(*map(_GROUPS.get, groups), strict=True))
-    legend = alt.Legend(title="models that agree on the pair", orient="top", titleLimit=300)
+    groups, looks = list(_GROUPS), list(zip(*_GROUPS.values(), strict=True))
+    colours, opacities, widths = map(list, looks)
+    shown = [name for name in groups if any(row["group"] == name for row in rows)]
+    legend = alt.Legend(
+        title="models that agree on the pair", orient="top", titleLimit=300, values=shown,
+        direction="horizontal", symbolSize=300, symbolOpacity=1,
+    )  # fmt: skip
     return (
         alt.Chart(data(pl.DataFrame(ends)))
         .mark_rule()
@@ -135,7 +116,7 @@ def _lines(
             strokeDash=alt.StrokeDash("over:N", legend=None).scale(
                 domain=[False, True], range=[[1, 0], [3, 3]]
             ),
-            tooltip=["pair:N", alt.Tooltip("r:Q", format=".3f"), "group:N"],
+            tooltip=["pair:N", *_numbers(), "group:N"],
         )
     )
 
@@ -146,13 +127,11 @@ def _dots(
     columns: dict[str, int],
     layers: int,
 ) -> alt.Chart:
-    excess = {row["from"]: row["excess"] for row in rows}
-    excess |= {row["to"]: row["partner_excess"] for row in rows}
+    ends = Counter(end for row in rows for end in (row["from"], row["to"]))
     dots = [
-        {"model": key[0], "neuron": _named(key), "excess": excess[key],
-         "x": columns[key[0]], "y": height}
-        for key, height in heights.items()
-    ]  # fmt: skip
+        {"model": key[0], "neuron": _named(key), "pairs": ends[key], "x": columns[key[0]], "y": at}
+        for key, at in heights.items()
+    ]
     models = list(columns)
     size = 40 if len(dots) < 300 else 22
     return (
@@ -161,9 +140,13 @@ def _dots(
         .encode(
             **_axes(columns, layers),
             fill=alt.Fill("model:N", legend=None).scale(scheme="tableau10", domain=models),
-            tooltip=["neuron:N", alt.Tooltip("excess:Q", format=".3f")],
+            tooltip=["neuron:N", "pairs:Q"],
         )
     )
+
+
+def _numbers() -> list[alt.Tooltip]:
+    return [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("r", "excess")]
 
 
 def _named(key: Neuron) -> str:

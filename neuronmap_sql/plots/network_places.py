@@ -16,9 +16,7 @@ _FILLED = 0.8
 """Share of a band that its neurons fill at most."""
 
 
-def places(
-    pairs: Sequence[tuple[Neuron, Neuron]], models: Sequence[str]
-) -> dict[Neuron, float]:
+def places(pairs: Sequence[tuple[Neuron, Neuron]], models: Sequence[str]) -> dict[Neuron, float]:
     """Return a height for every neuron: layer l has the band from l to l + 1.
 
     Neurons of a band are sorted by the mean height of their partners, model by model, back and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import altair as alt
 
@@ -11,7 +12,7 @@ from neuronmap_sql.plots.theme import styled
 
 __all__ = ["Body", "Picture", "drawn", "missing", "stacked"]
 
-Body = alt.VConcatChart | alt.HConcatChart | alt.LayerChart
+Body: TypeAlias = alt.VConcatChart | alt.HConcatChart | alt.LayerChart
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ def drawn(picture: Picture) -> alt.VConcatChart:
 
 
 def stacked(pictures: Sequence[Picture], title: str, notes: Sequence[str]) -> alt.VConcatChart:
-    """Return pictures one below the other, under a title."""
-    parts = [_titled(picture) for picture in pictures]
-    chart = alt.vconcat(*parts, spacing=44, align="none").resolve_scale(color="independent")
-    return styled(chart, title, list(notes))
+    """Return pictures one below the other, under a title that also says what is missing."""
+    parts = [_titled(picture) for picture in pictures if picture.body is not None]
+    absent = [f"{one.title}: {', '.join(one.notes)}" for one in pictures if one.body is None]
+    chart = alt.vconcat(*parts, spacing=44).resolve_scale(color="independent")
+    return styled(chart, title, [*notes, *absent])
 
 
 def missing(title: str, why: str) -> Picture:

@@ -37,7 +37,7 @@ def properties_picture(
         threshold: excess correlation that universal neurons exceed.
     """
     title = f"Universal neurons of {among.model} beside the others"
-    place = {**among.given, "model": among.model, "threshold": threshold}
+    place = {**among.given, "site": among.site, "model": among.model, "threshold": threshold}
     try:
         quantiles = run(con, "property_quantiles", **place).pl()
     except UnknownNameError:
@@ -47,7 +47,7 @@ def properties_picture(
         return missing(title, f"{why} with --keep stats,weights writes them")
     tests = run(con, "universal_properties", **place).pl()
     if tests.is_empty():
-        return missing(title, f"there are not both: some neurons above {threshold:g}, and some not")
+        return missing(title, f"no neuron has an excess above {threshold:g}, or all have")
     return Picture(title, _notes(tests, threshold), _grid(quantiles, tests))
 
 

@@ -115,18 +115,20 @@ def _corresponding(report: dict[str, Any]) -> Section:
 def _matchings(report: dict[str, Any]) -> Section:
     rows = [
         (
-            row["model"], row["partner_model"], row["method"], _count(row["neurons"]),
-            _count(row["partners"]), _real(row["mean_r"]), _real(row["median_r"]),
+            row["partner_model"], row["method"], _count(row["neurons"]), _count(row["partners"]),
+            _real(row["mean_r"]), _real(row["median_r"]),
         )
-        for row in _in_order(report, report["matchings"])
+        for row in report["matchings"]
+        if row["model"] == report["model"]
     ]  # fmt: skip
     return Section(
-        "Matchings",
-        "best: each neuron's best partner in any layer, which several may share; mutual: those that"
-        " are each other's best; hungarian: one to one between layers that correspond.",
-        ("model", "partner", "method", "neurons", "partners", "mean r", "median r"),
+        f"Matchings of {report['model']}",
+        "best: each neuron's best partner in any layer, which several may share; mutual: those"
+        " that are each other's best; hungarian: one to one with the best-matched layer, which two"
+        " layers may share.",
+        ("partner", "method", "neurons", "partners", "mean r", "median r"),
         tuple(rows),
-        frozenset({0, 1, 2}),
+        frozenset({0, 1}),
     )
 
 
@@ -135,14 +137,14 @@ def _top_neurons(report: dict[str, Any]) -> Section:
         (
             row["model"], f"{row['layer']}.{row['neuron']}", _real(row["max_r"]),
             _real(row["baseline"]), _real(row["excess"]), _partners(row["partners"] or []),
-            " ".join(shown(token) for token in row["tokens"] or ["not stored"]),
+            _tokens(row["tokens"]),
         )
         for row in _in_order(report, report["top_neurons"])
     ]  # fmt: skip
     return Section(
         "Most universal neurons",
-        "Neurons as layer.neuron; the best partner in each other model with the correlation, = where"
-        " each is the other's best; tokens of the highest activations.",
+        "Neurons as layer.neuron; the best partner in each other model with the correlation, ="
+        " where each is the other's best; tokens of the highest activations.",
         ("model", "neuron", "max r", "baseline", "excess", "partners", "top tokens"),
         tuple(rows),
         frozenset({0, 5, 6}),
@@ -152,7 +154,11 @@ def _top_neurons(report: dict[str, Any]) -> Section:
 def _in_all(report: dict[str, Any]) -> Section:
     found = report["in_all_models"]
     rows = [
-        (f"{row['layer']}.{row['neuron']}", _real(row["least_r"]), _partners(row["partner_neurons"]))
+        (
+            f"{row['layer']}.{row['neuron']}",
+            _real(row["least_r"]),
+            _partners(row["partner_neurons"]),
+        )
         for row in found[:_LISTED]
     ]
     first = report["models"][0]
@@ -180,11 +186,11 @@ def _properties(report: dict[str, Any]) -> Section:
     if found:
         note = (
             f"{found[0]['universal']:,} neurons above {report['threshold']:g} and"
-            f" {found[0]['others']:,} others: medians, Cohen's d, the chance that a universal neuron"
-            " has the larger value, and p of the Mann-Whitney test corrected for all rows."
+            f" {found[0]['others']:,} others: medians, Cohen's d, the chance that a universal"
+            " neuron has the larger value, and p of the Mann-Whitney test corrected for all rows."
         )
     return Section(
-        f"Universal neurons of {report['model']} beside the others",
+        f"Statistics of the universal neurons of {report['model']}",
         note,
         ("statistic", "universal", "others", "d", "P(larger)", "p"),
         tuple(rows),
@@ -207,6 +213,10 @@ def _partners(found: Sequence[dict[str, Any]]) -> str:
         f" {'=' if one.get('mutual') else ''}{one['r']:.2f}"
         for one in found
     )
+
+
+def _tokens(tokens: Sequence[str] | None) -> str:
+    return "(not stored)" if tokens is None else " ".join(shown(token) for token in tokens)
 
 
 def _count(value: int) -> str:

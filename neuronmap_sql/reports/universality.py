@@ -36,8 +36,7 @@ def universality_report(
     given = among.given
     every = {**given, "thresholds": list(THRESHOLDS), "kind": None}
     models = [_with_shares(row) for row in _rows(con, "universality_by_model", every)]
-    matchings = {key: given[key] for key in ("models", "site", "dataset")}
-    cliques = {"models": given["models"], "site": among.site, "dataset": among.dataset}
+    places = {key: given[key] for key in ("models", "site", "dataset")}
     return {
         "report": "universality",
         "format": FORMAT,
@@ -54,8 +53,8 @@ def universality_report(
         "layers": _rows(con, "universality_by_layer", {**given, "threshold": threshold}),
         "corresponding_layers": _corresponding(con, among),
         "top_neurons": _rows(con, "top_universal_neurons", {**given, "k": k}),
-        "in_all_models": _rows(con, "neurons_in_all_models", cliques),
-        "matchings": _rows(con, "matching_summary", matchings),
+        "in_all_models": _rows(con, "neurons_in_all_models", places),
+        "matchings": _rows(con, "matching_summary", places),
         "properties": _properties(con, among, threshold),
     }
 
@@ -89,7 +88,7 @@ def _properties(
     con: duckdb.DuckDBPyConnection, among: Compared, threshold: float
 ) -> list[dict[str, Any]]:
     """Return how universal neurons differ; empty where no statistics of the model are stored."""
-    params = {**among.given, "model": among.model, "threshold": threshold}
+    params = {**among.given, "site": among.site, "model": among.model, "threshold": threshold}
     try:
         return _rows(con, "universal_properties", params)
     except UnknownNameError:

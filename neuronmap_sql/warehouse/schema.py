@@ -26,7 +26,8 @@ __all__ = [
 
 FORMAT = 3
 """Version of the store's format, kept in every run. 1 had no seal in its manifests, 2 no
-`quantization_error` in `runs` and no partners in the keys of its manifests."""
+`quantization_error` in `runs`, no `null_share` in `neuron_weights` and no partners in the keys of
+its manifests."""
 
 PARTITIONED = frozenset({"activations", "activations_int8", "firings", "token_matrices", "vectors"})
 """Tables whose path says model, dataset, site and layer."""

@@ -7,26 +7,19 @@
 --
 -- Example: $site = 'mlp'
 SELECT
-    c.dataset,
-    c.site,
-    c.model,
-    o.step,
-    c.partners,
-    c.n,
-    coalesce(b.kinds, []) AS kinds,
-    c.runs
-FROM (
-    SELECT dataset, site, model, list(DISTINCT partner_model ORDER BY partner_model) AS partners,
-        max(n) AS n, list(DISTINCT run ORDER BY run) AS runs
-    FROM neuron_matches
-    GROUP BY ALL
-) AS c
-LEFT JOIN (
-    SELECT dataset, site, model, list(DISTINCT kind ORDER BY kind) AS kinds
-    FROM neuron_baseline
-    GROUP BY ALL
-) AS b USING (dataset, site, model)
-LEFT JOIN models AS o ON o.model = c.model
-WHERE ($site IS NULL OR c.site = $site)
-    AND ($dataset IS NULL OR c.dataset = $dataset)
-ORDER BY c.dataset, c.site, coalesce(o.name, c.model), o.step NULLS LAST, c.model;
+    m.dataset,
+    m.site,
+    m.model,
+    any_value(o.step) AS step,
+    list(DISTINCT m.partner_model ORDER BY m.partner_model) AS partners,
+    max(m.n) AS n,
+    coalesce(list(DISTINCT b.kind ORDER BY b.kind) FILTER (b.kind IS NOT NULL), []) AS kinds,
+    list(DISTINCT m.run ORDER BY m.run) AS runs
+FROM neuron_matches AS m
+LEFT JOIN neuron_baseline AS b
+    USING (model, dataset, site, layer, neuron, partner_model, partner_site)
+LEFT JOIN models AS o ON o.model = m.model
+WHERE ($site IS NULL OR m.site = $site)
+    AND ($dataset IS NULL OR m.dataset = $dataset)
+GROUP BY m.dataset, m.site, m.model
+ORDER BY m.dataset, m.site, coalesce(any_value(o.name), m.model), step NULLS LAST, m.model;

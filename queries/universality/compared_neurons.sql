@@ -7,7 +7,7 @@
 -- $k INTEGER = 1000: Neurons of each model at most.
 -- $partners INTEGER = 3: Partners listed, the best one of each other model.
 -- $kind VARCHAR = 'gaussian': Random basis of the baseline: gaussian, orthogonal or standardised.
--- $site VARCHAR = 'mlp': Hooked place.
+-- $site VARCHAR = 'mlp': Hooked place; NULL: each of them.
 -- $dataset VARCHAR = NULL: Dataset; NULL: each of them.
 --
 -- Example: $k = 100
@@ -19,7 +19,7 @@ WITH placed AS (
         ) AS place,
         count(*) OVER (PARTITION BY dataset, model) AS total
     FROM excess_correlation(kind := $kind, dataset := $dataset, models := $models)
-    WHERE site = $site
+    WHERE ($site IS NULL OR site = $site)
         AND excess IS NOT NULL
 ),
 chosen AS (

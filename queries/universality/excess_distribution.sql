@@ -7,7 +7,7 @@
 -- $width DOUBLE = 0.02: Width of the bins.
 -- $by_layer BOOLEAN = false: A distribution for each layer; false: layer is NULL.
 -- $kind VARCHAR = 'gaussian': Random basis of the baseline: gaussian, orthogonal or standardised.
--- $site VARCHAR = 'mlp': Hooked place.
+-- $site VARCHAR = 'mlp': Hooked place; NULL: each of them.
 -- $dataset VARCHAR = NULL: Dataset; NULL: each of them.
 --
 -- Example: $by_layer = true
@@ -22,7 +22,7 @@ WITH binned AS (
             {'name': 'excess', 'value': excess}
         ]) AS measure
         FROM excess_correlation(kind := $kind, dataset := $dataset, models := $models)
-        WHERE site = $site
+        WHERE ($site IS NULL OR site = $site)
     )
     WHERE measure.value IS NOT NULL
 )

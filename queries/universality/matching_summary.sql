@@ -4,7 +4,7 @@
 -- best. hungarian (and hungarian_absolute): each layer assigned to the layer that most of its best partners lie in.
 --
 -- $models VARCHAR[] = NULL: Models to compare with each other; NULL: all.
--- $site VARCHAR = 'mlp': Hooked place of the first model.
+-- $site VARCHAR = 'mlp': Hooked place of the first model; NULL: each of them.
 -- $dataset VARCHAR = NULL: Dataset; NULL: each of them.
 --
 -- Example: $models = ['demo-a', 'demo-b']
@@ -61,6 +61,6 @@ SELECT
     avg(r) AS mean_r,
     median(r) AS median_r
 FROM matched
-WHERE site = $site
+WHERE ($site IS NULL OR site = $site)
 GROUP BY dataset, model, partner_model, method
 ORDER BY dataset, model, partner_model, method;

@@ -7,14 +7,14 @@
 -- $k INTEGER = 10: Neurons of each model.
 -- $tokens INTEGER = 8: Tokens of each neuron.
 -- $kind VARCHAR = 'gaussian': Random basis of the baseline: gaussian, orthogonal or standardised.
--- $site VARCHAR = 'mlp': Hooked place.
+-- $site VARCHAR = 'mlp': Hooked place; NULL: each of them.
 -- $dataset VARCHAR = NULL: Dataset; NULL: each of them.
 --
 -- Example: $k = 3
 WITH chosen AS (
     SELECT *
     FROM excess_correlation(kind := $kind, dataset := $dataset, models := $models)
-    WHERE site = $site
+    WHERE ($site IS NULL OR site = $site)
         AND excess IS NOT NULL
     QUALIFY row_number() OVER (
         PARTITION BY dataset, model ORDER BY excess DESC, layer, neuron

@@ -1,26 +1,30 @@
--- Which universal neurons of different models are each other's best partners?
+-- Which neurons of different models are each other's best partners, more than by chance of the basis?
 --
--- One row a pair. `agreeing` counts the further models in which both have the same best partner: the triangles that
--- the pair is in. With more than $k pairs, those with the largest correlations.
+-- One row a pair. Its excess is the correlation less the larger one of the two baselines. `agreeing` counts the further
+-- models in which both have the same partner, above the threshold too: the triangles that the pair is in. With more
+-- than $k pairs, those that most models agree on, and of them those with the largest correlations.
 --
 -- $models VARCHAR[]: Models; the first of a pair stands earlier in the list.
--- $threshold DOUBLE = 0.5: Excess correlation that both neurons exceed.
+-- $threshold DOUBLE = 0.5: Excess correlation of the pair to exceed.
 -- $k INTEGER = 500: Pairs at most.
 -- $kind VARCHAR = 'gaussian': Random basis of the baseline: gaussian, orthogonal or standardised.
 -- $dataset VARCHAR = NULL: Dataset; NULL: each of them.
 --
 -- Example: $models = ['demo-a', 'demo-b', 'demo-c'], $threshold = 0.2
 WITH best AS (
-    SELECT *
-    FROM neuron_pairs
-    WHERE rank = 1
-        AND ranked_by = 'signed'
-        AND list_contains($models, model)
-        AND list_contains($models, partner_model)
-        AND ($dataset IS NULL OR dataset = $dataset)
+    SELECT p.*, p.r - b.mean AS excess
+    FROM neuron_pairs AS p
+    JOIN neuron_baseline AS b
+        USING (model, dataset, site, layer, neuron, partner_model, partner_site)
+    WHERE p.rank = 1
+        AND p.ranked_by = 'signed'
+        AND b.kind = $kind
+        AND list_contains($models, p.model)
+        AND list_contains($models, p.partner_model)
+        AND ($dataset IS NULL OR p.dataset = $dataset)
 ),
 mutual AS (
-    SELECT a.*
+    SELECT a.* REPLACE (least(a.excess, b.excess) AS excess)
     FROM best AS a
     JOIN best AS b
         ON a.dataset = b.dataset
@@ -32,33 +36,12 @@ mutual AS (
         AND a.partner_site = b.site
         AND a.partner_layer = b.layer
         AND a.partner_neuron = b.neuron
-),
-universal AS (
-    SELECT *
-    FROM excess_correlation(kind := $kind, dataset := $dataset, models := $models)
-    WHERE excess > $threshold
-),
-edges AS (
-    SELECT m.*, u.excess, v.excess AS partner_excess
-    FROM mutual AS m
-    JOIN universal AS u
-        ON m.dataset = u.dataset
-        AND m.model = u.model
-        AND m.site = u.site
-        AND m.layer = u.layer
-        AND m.neuron = u.neuron
-    JOIN universal AS v
-        ON m.dataset = v.dataset
-        AND m.partner_model = v.model
-        AND m.partner_site = v.site
-        AND m.partner_layer = v.layer
-        AND m.partner_neuron = v.neuron
-    WHERE list_position($models, m.model) < list_position($models, m.partner_model)
+    WHERE least(a.excess, b.excess) > $threshold
 ),
 closed AS (
-    SELECT e.dataset, e.model, e.layer, e.neuron, e.excess, e.partner_model, e.partner_layer,
-        e.partner_neuron, e.partner_excess, e.r, count(y.r) AS agreeing
-    FROM edges AS e
+    SELECT e.dataset, e.model, e.layer, e.neuron, e.partner_model, e.partner_layer,
+        e.partner_neuron, e.r, e.excess, count(y.r) AS agreeing
+    FROM mutual AS e
     LEFT JOIN mutual AS x
         ON x.dataset = e.dataset
         AND x.model = e.model
@@ -75,6 +58,7 @@ closed AS (
         AND y.partner_site = x.partner_site
         AND y.partner_layer = x.partner_layer
         AND y.partner_neuron = x.partner_neuron
+    WHERE list_position($models, e.model) < list_position($models, e.partner_model)
     GROUP BY ALL
 )
 SELECT
@@ -83,6 +67,6 @@ SELECT
 FROM closed
 QUALIFY row_number() OVER (
     PARTITION BY dataset
-    ORDER BY r DESC, model, layer, neuron, partner_model
+    ORDER BY agreeing DESC, r DESC, model, layer, neuron, partner_model
 ) <= $k
-ORDER BY dataset, r DESC, model, layer, neuron, partner_model;
+ORDER BY dataset, agreeing DESC, r DESC, model, layer, neuron, partner_model;

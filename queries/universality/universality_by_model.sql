@@ -5,7 +5,7 @@
 -- $models VARCHAR[] = NULL: Models to compare with each other; NULL: all.
 -- $thresholds DOUBLE[] = [0.2, 0.3, 0.5]: Excess correlations to exceed.
 -- $kind VARCHAR = NULL: Random basis of the baseline: gaussian, orthogonal or standardised; NULL: each of them.
--- $site VARCHAR = 'mlp': Hooked place.
+-- $site VARCHAR = 'mlp': Hooked place; NULL: each of them.
 -- $dataset VARCHAR = NULL: Dataset; NULL: each of them.
 --
 -- Example: $kind = 'gaussian'
@@ -17,7 +17,7 @@ WITH each AS (
     FROM neuron_matches AS m
     JOIN neuron_baseline AS b
         USING (model, dataset, site, layer, neuron, partner_model, partner_site)
-    WHERE m.site = $site
+    WHERE ($site IS NULL OR m.site = $site)
         AND ($kind IS NULL OR b.kind = $kind)
         AND ($dataset IS NULL OR m.dataset = $dataset)
         AND ($models IS NULL

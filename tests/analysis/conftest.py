@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from planted import Planted, planted, warehouse
+from planted_labels import Planted, planted, warehouse
 
 import neuronmap_sql as nm
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from planted import BROKEN, TOKENS, Planted, warehouse
+from planted_labels import BROKEN, TOKENS, Planted, warehouse
 
 from neuronmap_sql.errors import StoreError, UnknownNameError
 from neuronmap_sql.warehouse.layer_values import LayerValues, kept_layers, layer_values

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import NULLS, Planted
+from planted_labels import NULLS, Planted
 
 import neuronmap_sql as nm
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from planted import DOC_TOKENS, DOCS, TOKENS, Planted
+from planted_labels import DOC_TOKENS, DOCS, TOKENS, Planted
 
 import neuronmap_sql as nm
 from neuronmap_sql.analysis.labels import TokenTable

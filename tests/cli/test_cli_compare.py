@@ -47,7 +47,7 @@ def test_flags_and_file_make_the_same_run(cli: Any, tmp_path: Path) -> None:
         assert set(again.runs.values()) == {
             line.split("\t")[0] for line in by_file.text.splitlines()
         }
-        assert len(wh.query("universal_share", thresholds=[-1.0]).pl()) == 2
+        assert len(wh.query("universality_by_model").pl()) == 2
 
 
 def test_a_dry_run_says_what_it_takes_and_touches_nothing(cli: Any, tmp_path: Path) -> None:

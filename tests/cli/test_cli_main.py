@@ -15,7 +15,7 @@ import typer
 from neuronmap_sql.cli.main import app
 from neuronmap_sql.errors import NeuronMapError, UsageError, WorkError
 
-GROUPS = ("export", "import", "models", "plot", "runs")
+GROUPS = ("export", "import", "models", "plot", "report", "runs")
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -78,10 +78,12 @@ def with_comparison(con: duckdb.DuckDBPyConnection, place: Path) -> None:
 
 @pytest.fixture(scope="module")
 def analysed(demo_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo with its labels analysed."""
+    """The demo with its labels analysed, and a neuron ablated."""
     root = shutil.copytree(demo_warehouse, tmp_path_factory.mktemp("analysed") / "warehouse")
+    neuron = "SELECT model, 1 AS layer, 7 AS neuron FROM models"
     with nm.open(root) as wh:
         wh.analyze_labels("demo-a", progress=False)
+        wh.ablate(neuron, "text", limit=3, controls=1, progress=False)
     return root
 
 

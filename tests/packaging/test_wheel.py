@@ -78,7 +78,14 @@ def warehouse(python: Path, away: Path) -> Path:
         other = Path(recipe).parents[1] / "demo" / "models" / name.replace("@", "-")
         run([*command, *few, "--model", other, "--name", name, "--keep", "stats,weights"], away)
     table = [ROOT / "tests" / "imports" / "published.csv", "--model", "demo-a", "--dataset", "pile"]
-    run([command[0], "import", "neurons", *table, "--to", "demo.warehouse"], away)
+    to = ["--to", "demo.warehouse"]
+    run([command[0], "import", "neurons", *table, *to], away)
+    run([command[0], "analyze", "labels", "-m", "demo-a", "-w", "demo.warehouse", "-q"], away)
+    demo = Path(recipe).parents[1] / "demo"
+    pair = [part for name in ("demo-a", "demo-b") for part in ("-m", demo / "models" / name)]
+    text = ["--data", demo / "text.jsonl.gz", "--set", "data.name=demo"]
+    labels = ["--set", 'data.labels=["source", "split"]']
+    run([command[0], "compare", *pair, *text, *labels, *few, *to, "-q"], away)
     return away / "demo.warehouse"
 
 

@@ -86,7 +86,8 @@ def test_in_a_clique_every_two_choose_each_other(con: duckdb.DuckDBPyConnection)
 def test_jaccard_of_firings(con: duckdb.DuckDBPyConnection) -> None:
     found = rows(
         con,
-        "SELECT neuron, firings, partner_firings, shared_firings, jaccard FROM firing_jaccard('a', 'b')",
+        "SELECT neuron, firings, partner_firings, shared_firings, jaccard"
+        " FROM firing_jaccard('a', 'b')",
     )
     assert found == [(1, 3, 4, 2, pytest.approx(2 / 5)), (4, 1, 1, 0, 0.0)]
     assert len(rows(con, "FROM firing_jaccard('a', 'b', min_r := 0.8)")) == 1

@@ -48,4 +48,4 @@ COMMENT ON COLUMN label_scores.best_difference IS 'Direction: mean in that class
 COMMENT ON COLUMN label_scores.top_class IS 'The class with the largest mean, among those with at least as many tokens.';
 COMMENT ON COLUMN label_scores.top_count IS 'Its tokens.';
 COMMENT ON COLUMN label_scores.top_mean IS 'Its mean.';
-COMMENT ON COLUMN label_scores.mutual_information IS 'Bits that the value, in 8 bins of as many tokens each, and the class share, less the bias of counting (Miller and Madow), so that it may fall below 0; for labels of position, else NULL.';
+COMMENT ON COLUMN label_scores.mutual_information IS 'Bits that the value, in 8 bins of about as many tokens each, and the class share, less the bias of counting (Miller and Madow), so that it may fall below 0; for labels of position, else NULL.';

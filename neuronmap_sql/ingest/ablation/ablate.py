@@ -99,6 +99,8 @@ def ablate(
         chosen = ask(con, ablation.neurons, together=ablation.together)
         given = [ModelSettings(source=name) for name in loaded if name in chosen]
         sources = model_settings(con, chosen, (*given, *ablation.models))
+    # So that the recipe that is kept says it, whatever the warehouse says by then.
+    ablation = dataclasses.replace(ablation, models=tuple(sources.values()))
     runs, made, passes = {}, [], 0
     for name, targets in chosen.items():
         work = _prepare(ablation, sources[name], targets, loaded.get(name), reporter)

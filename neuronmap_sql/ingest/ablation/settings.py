@@ -7,9 +7,7 @@ from typing import Literal
 
 from neuronmap_sql.ingest.settings import DataSettings, ModelSettings
 
-__all__ = ["Ablation", "Mode"]
-
-Mode = Literal["zero", "mean", "value"]
+__all__ = ["Ablation"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Ablation:
     """Where to load models that are not where the table `models` says."""
     site: str = "mlp"
     """The place whose units are replaced: one site of the models' families."""
-    mode: Mode = "zero"
+    mode: Literal["zero", "mean", "value"] = "zero"
     """What a neuron is replaced with: zero, its mean over the dataset, or `value`."""
     value: float | None = None
     """What neurons are replaced with in the mode `value`."""

@@ -146,6 +146,7 @@ def mean_of(plain: PlainGPT2, layer: int, neuron: int) -> float:
     return float(torch.cat(values).mean())
 
 
+@pytest.mark.slow
 def test_means_come_from_stored_statistics(demo_model: Path, tmp_path: Path) -> None:
     """The same numbers either way, and the run says which way it was."""
     store = Store.create(tmp_path / "wh")
@@ -167,6 +168,27 @@ def test_means_come_from_stored_statistics(demo_model: Path, tmp_path: Path) -> 
     said = dict(rows(tmp_path / "wh", "SELECT run, batching FROM runs").rows())
     assert "means from a pass of their own" in said[own["run"][0]]
     assert said[stored["run"][0]].endswith("means from neuron_stats")
+
+
+def test_other_sites(loaded: LoadedModel, plain: PlainGPT2, tmp_path: Path) -> None:
+    """A direction of the residual stream after a block, where the output is replaced."""
+    neuron = "SELECT 'demo-a' AS model, 1 AS layer, 7 AS neuron"
+    run(Store.create(tmp_path / "wh"), loaded, neurons=neuron, site="resid_post", controls=0)
+    p, target = plain.predictions({})
+
+    def replace(_: Any, __: Any, output: Any) -> Any:
+        stream = output if isinstance(output, torch.Tensor) else output[0]
+        changed = stream.clone()
+        changed[..., 7] = 0
+        return changed if stream is output else (changed, *output[1:])
+
+    handle = plain.model.transformer.h[1].register_forward_hook(replace)
+    q, _ = plain.predictions({})
+    handle.remove()
+    at = np.arange(len(target)), target
+    row = rows(tmp_path / "wh", "FROM effects").row(0, named=True)
+    assert row["loss_change"] == pytest.approx((p[at] - q[at]).mean(), abs=1e-5)
+    assert row["kl"] > 1e-4
 
 
 def test_groups_are_replaced_at_once(loaded: LoadedModel, plain: PlainGPT2, tmp_path: Path) -> None:
@@ -200,6 +222,7 @@ def test_padding_does_not_leak(loaded: LoadedModel, ablated: Path, tmp_path: Pat
         np.testing.assert_allclose(alone[name], padded[name], atol=close)
 
 
+@pytest.mark.slow
 def test_the_shards_that_sums_are_cut_into_do_not_matter(
     loaded: LoadedModel, ablated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +254,7 @@ def _without_blocks(replay: Replay) -> None:
     replay._blocks, replay.layers, replay._held = [], [], {}
 
 
+@pytest.mark.slow
 def test_a_block_with_a_memory_ends_replaying(demo_model: Path, tmp_path: Path) -> None:
     """Negative control: where blocks hand on more than their output, whole passes are made."""
     loaded = load(ModelSettings(source=str(demo_model), name="demo-a"))
@@ -259,25 +283,39 @@ def test_controls_are_random_neurons_of_the_layer(loaded: LoadedModel, ablated: 
     assert not set(chosen) & set(drawn)
 
 
-def test_the_run_and_its_recipe(demo_model: Path, ablated: Path, tmp_path: Path) -> None:
-    """The recipe that the run keeps makes the same run; another seed makes another one."""
-    row = rows(ablated, "FROM runs WHERE kind = 'ablation'").row(0, named=True)
-    kinds = dict(rows(ablated, "SELECT run, kind FROM runs").rows())
+@pytest.mark.slow
+def test_the_recipe_makes_the_same_run(demo_model: Path, ablated: Path, tmp_path: Path) -> None:
+    """In another warehouse, and from the sources that table `models` names."""
+    store = Store.create(tmp_path / "one")
+    made = run(store, demo_model).runs["demo-a"]
+    row = rows(tmp_path / "one", "FROM runs WHERE kind = 'ablation'").row(0, named=True)
+    kinds = dict(rows(tmp_path / "one", "SELECT run, kind FROM runs").rows())
     assert sorted(kinds[parent] for parent in row["parents"]) == ["model", "tokens"]
     path = tmp_path / "recipe.toml"
     path.write_text(row["recipe"])
     again = read_ablation(path)
     assert to_toml(again) == row["recipe"]
+    other = Store.create(tmp_path / "other")
+    assert ablate(again, other).made == (made,)
+    query = "SELECT * FROM effects ORDER BY unit, control"
+    assert rows(tmp_path / "one", query).equals(rows(tmp_path / "other", query))
+    named = run(store, demo_model, models=[], name="by its name")
+    assert named.made
+    told = rows(tmp_path / "one", "SELECT recipe FROM runs WHERE recipe LIKE '%by its name%'")
+    assert str(demo_model) in told.item()
+
+
+def test_names_are_keys(loaded: LoadedModel, tmp_path: Path) -> None:
     store = Store.create(tmp_path / "wh")
-    assert ablate(again, store).made == (row["run"],)
-    assert ablate(again, store).made == ()
-    assert not verify(store)
+    first = run(store, loaded, limit=1)
+    assert run(store, loaded, limit=1).made == ()
     with pytest.raises(UsageError, match=r"experiment zero.*--replace.*or set name to keep both"):
-        run(store, demo_model, seed=1)
-    replaced = run(store, demo_model, seed=1, replace=True)
-    assert replaced.runs["demo-a"] != row["run"]
-    assert not store.has(row["run"])
-    assert run(store, demo_model, seed=1, name="again").made
+        run(store, loaded, limit=1, seed=1)
+    replaced = run(store, loaded, limit=1, seed=1, replace=True)
+    assert replaced.runs != first.runs
+    assert not store.has(first.runs["demo-a"])
+    assert run(store, loaded, limit=1, seed=1, name="again").made
+    assert not verify(store)
 
 
 def test_the_rows_of_the_sql_may_come_in_any_order(loaded: LoadedModel, ablated: Path) -> None:
@@ -303,6 +341,7 @@ def _interrupt(_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_only_the_first_documents(loaded: LoadedModel, plain: PlainGPT2, tmp_path: Path) -> None:
     run(Store.create(tmp_path / "wh"), loaded, limit=2, controls=0, keep_tokens=0)
     row = rows(tmp_path / "wh", "FROM effects WHERE layer = 1").row(0, named=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from planted import BROKEN, CONSTANT, DOC_TOKENS, TOKENS, Planted
+from planted_labels import BROKEN, CONSTANT, DOC_TOKENS, TOKENS, Planted
 from scipy import stats
 from sklearn.metrics import r2_score
 

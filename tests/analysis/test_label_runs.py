@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
-from planted import Planted, warehouse
+from planted_labels import Planted, warehouse
 
 import neuronmap_sql as nm
 from neuronmap_sql.analysis.label_run import analyze_labels
@@ -117,3 +119,8 @@ def test_the_values_do_not_leave_without_their_analysis(wh: nm.Warehouse) -> Non
     (values,) = [run for run in wh.store.run_ids() if run.startswith("activations")]
     with pytest.raises(UsageError, match=done.run):
         wh.store.drop(values)
+
+
+def test_it_leaves_torch_alone() -> None:
+    said = "import sys, neuronmap_sql.analysis.label_run; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", said], check=False).returncode == 0
