@@ -111,7 +111,7 @@ def ours(folder: Path, out: Path, precision: str) -> dict[str, float]:
     from neuronmap_sql.ingest.comparison import sums
 
     with (
-        timed(job, "_prepare", seconds, "load and tokenize"),
+        timed(job, "ready", seconds, "load and tokenize"),
         timed(LiveReader, "values", seconds, "forward passes"),
         timed(sums, "add_products", seconds, "products"),
         timed(Findings, "add", seconds, "partners and baselines"),

@@ -74,7 +74,7 @@ def compare(
         wanted = parse_comparison({}, "command line", Path(), given)
         typer.echo(f"# the recipe that these flags amount to\n{to_toml(wanted)}", err=True)
     if to is None or dry_run:
-        from neuronmap_sql.ingest.comparison.compare import outline
+        from neuronmap_sql.ingest.comparison.work import outline
         from neuronmap_sql.ingest.progress import Reporter
 
         typer.echo(outline(wanted, Reporter(show=not quiet)))

@@ -109,7 +109,7 @@ def _bars(
     return {
         "x": alt.X("low:Q", scale=across, axis=axis),
         "x2": alt.X2("high:Q"),
-        "y": alt.Y("share:Q", scale=up, title=None).axis(format="~%", tickCount=2, minExtent=28),
+        "y": alt.Y("share:Q", scale=up, title=None).axis(format="~%", tickCount=2, minExtent=55),
         "y2": alt.Y2(datum=0),
     }
 

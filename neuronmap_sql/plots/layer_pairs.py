@@ -72,7 +72,9 @@ def _heat_map(
     rows = rows.select("layer", "partner_layer", *MEASURES)
     base = alt.Chart(data(rows)).encode(
         x=alt.X("partner_layer:O", title=f"layer of {partner}", axis=_axis(rows["partner_layer"])),
-        y=alt.Y("layer:O", title=f"layer of {model}", sort="descending", axis=_axis(rows["layer"])),
+        y=alt.Y(
+            "layer:O", title=f"layer of {model}", sort="descending", axis=_axis(rows["layer"], 36)
+        ),
     )
     share = measure.endswith("share")
     legend = alt.Legend(
@@ -93,11 +95,13 @@ def _heat_map(
     return alt.layer(cells, numbers).properties(width=_WIDTH, height=_WIDTH)
 
 
-def _axis(layers: pl.Series) -> alt.Axis:
+def _axis(layers: pl.Series, extent: int = 0) -> alt.Axis:
     """Return an axis with each layer, or each second, third, ... where they are many."""
     found = layers.unique().sort().to_list()
     shown = found[:: max(1, -(-len(found) // 12))]
-    return alt.Axis(values=shown, labelAngle=0, ticks=False, domain=False, titleLimit=_WIDTH)
+    return alt.Axis(
+        values=shown, labelAngle=0, ticks=False, domain=False, titleLimit=_WIDTH, minExtent=extent
+    )
 
 
 def _shown(name: str) -> alt.Tooltip:

@@ -19,6 +19,8 @@ __all__ = ["network_picture"]
 
 _EDGES = 300
 _WIDTH = 720
+_COLUMN = 120
+"""Pixels of a model at least: the figure grows with their number."""
 _LAYER = 120
 """Pixels of a layer's band, where there are few layers."""
 _HEIGHT = 720
@@ -77,7 +79,9 @@ def _chart(
     layers = 1 + max(layer for _, layer, _ in heights)
     lines = _lines(rows, heights, columns, layers)
     dots = _dots(rows, heights, columns, layers)
-    return alt.layer(lines, dots).properties(width=_WIDTH, height=min(_HEIGHT, _LAYER * layers))
+    return alt.layer(lines, dots).properties(
+        width=max(_WIDTH, _COLUMN * len(columns)), height=min(_HEIGHT, _LAYER * layers)
+    )
 
 
 def _lines(
@@ -158,14 +162,14 @@ def _axes(columns: dict[str, int], layers: int) -> dict[str, alt.X | alt.Y]:
     last = len(columns) - 1
     across = alt.Axis(
         values=list(columns.values()), labelExpr=names, orient="top", grid=False, domain=False,
-        ticks=False, labelFontSize=12, labelLimit=_WIDTH // max(1, last), labelPadding=8,
+        ticks=False, labelFontSize=12, labelOverlap=False, labelLimit=_COLUMN - 8, labelPadding=8,
         labelBaseline="bottom",
     )  # fmt: skip
     # Labels stand in the middle of bands, grid lines between them: the axis has both, every half.
     step = max(1, -(-layers // 16))
     middles = [layer + 0.5 for layer in range(0, layers, step)]
     up = alt.Axis(values=middles, labelExpr="format(datum.value - 0.5, 'd')", ticks=False)
-    up.grid, up.domain = False, False
+    up.grid, up.domain, up.minExtent = False, False, 36
     return {
         "x": alt.X("x:Q", title=None, axis=across).scale(
             domain=[-0.12 * max(1, last), last * 1.12 or 0.12], nice=False

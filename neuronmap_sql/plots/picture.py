@@ -47,7 +47,11 @@ def missing(title: str, why: str) -> Picture:
 
 def _titled(picture: Picture) -> alt.TopLevelMixin:
     heading = alt.TitleParams(
-        picture.title, subtitle=list(picture.notes), anchor="start", fontSize=15, offset=12
+        picture.title,
+        subtitle=list(picture.notes),
+        anchor="start",
+        fontSize=15,
+        offset=12,
     )
     chart: alt.TopLevelMixin = alt.vconcat(_body(picture)).properties(title=heading)
     return chart

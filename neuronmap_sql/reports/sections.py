@@ -161,11 +161,11 @@ def _in_all(report: dict[str, Any]) -> Section:
         )
         for row in found[:_LISTED]
     ]
-    first = report["models"][0]
+    first = report["model"]
     return Section(
         "Neurons in all models",
         f"{len(found):,} neurons of {first} have a partner in every other model, each of them the"
-        " other's best, pair by pair"
+        " other's best, pair by pair, at any correlation"
         + (f"; the {_LISTED} with the largest least correlation:" if len(found) > _LISTED else "."),
         (f"neuron of {first}", "least r", "partners"),
         tuple(rows),

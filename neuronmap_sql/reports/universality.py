@@ -37,6 +37,7 @@ def universality_report(
     every = {**given, "thresholds": list(THRESHOLDS), "kind": None}
     models = [_with_shares(row) for row in _rows(con, "universality_by_model", every)]
     places = {key: given[key] for key in ("models", "site", "dataset")}
+    ordered = [among.model, *among.partners]
     return {
         "report": "universality",
         "format": FORMAT,
@@ -53,7 +54,7 @@ def universality_report(
         "layers": _rows(con, "universality_by_layer", {**given, "threshold": threshold}),
         "corresponding_layers": _corresponding(con, among),
         "top_neurons": _rows(con, "top_universal_neurons", {**given, "k": k}),
-        "in_all_models": _rows(con, "neurons_in_all_models", places),
+        "in_all_models": _rows(con, "neurons_in_all_models", {**places, "models": ordered}),
         "matchings": _rows(con, "matching_summary", places),
         "properties": _properties(con, among, threshold),
     }

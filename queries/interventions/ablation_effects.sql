@@ -1,9 +1,9 @@
 -- How strong is the effect of each ablated neuron beside that of random neurons of its layer?
 --
--- A single neuron stands beside all random neurons of its layer in the experiment, a group beside those drawn for it:
--- their mean and standard deviation (n - 1), its effect less their mean in such deviations, and the share of them with a
--- smaller effect. Largest standardised effects come first, of either sign; fewer than some ten controls leave the
--- deviation vague.
+-- A single neuron stands beside all random neurons of its layer in the experiment, a group beside those drawn for
+-- it: their mean and standard deviation (n - 1), its effect less their mean in such deviations, and the share of them
+-- with a smaller effect. Largest standardised effects come first, of either sign; fewer than some ten controls leave
+-- the deviation vague.
 --
 -- $measure VARCHAR = 'loss': What changes: loss, entropy, rank, log_rank or kl; means over tokens.
 -- $model VARCHAR = NULL: A model, as in models.model; NULL: each of them.

@@ -1,10 +1,10 @@
 -- Do predictions depend on universal neurons more than on random ones?
 --
--- Universal neurons, whose excess correlation is above the threshold, beside the random neurons of the experiment that
--- are not: means and medians of their effects, the standardised difference (Cohen's d, pooled population variance), and the
--- chance that a universal neuron has the larger effect, with the two-sided Mann-Whitney test of it (normal approximation,
--- corrected for ties and continuity). `size` compares the magnitudes of changes of the loss. Wants a comparison with
--- baselines, and an ablation of single neurons with controls.
+-- Universal neurons, whose excess correlation is above the threshold, beside the random neurons of the experiment
+-- that are not: means and medians of their effects, the standardised difference (Cohen's d, pooled population
+-- variance), and the chance that a universal neuron has the larger effect, with the two-sided Mann-Whitney test of it
+-- (normal approximation, corrected for ties and continuity). `size` compares the magnitudes of changes of the loss.
+-- Wants a comparison with baselines, and an ablation of single neurons with controls.
 --
 -- $threshold DOUBLE = 0.5: Excess correlation that universal neurons exceed.
 -- $kind VARCHAR = 'gaussian': Random basis of the baseline: gaussian, orthogonal or standardised.

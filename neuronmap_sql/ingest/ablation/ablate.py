@@ -15,11 +15,10 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from neuronmap_sql.errors import ModelError, UnknownNameError
-from neuronmap_sql.ingest.ablation.choice import Neuron, Target, ask, with_controls
+from neuronmap_sql.errors import ModelError
+from neuronmap_sql.ingest.ablation.choice import Neuron, ask
 from neuronmap_sql.ingest.ablation.measure import (
     Measured,
     first_windows,
@@ -27,27 +26,21 @@ from neuronmap_sql.ingest.ablation.measure import (
     measure,
     positions,
 )
-from neuronmap_sql.ingest.ablation.passes import refuse_unpredictive
 from neuronmap_sql.ingest.ablation.recipe import to_toml
 from neuronmap_sql.ingest.ablation.rows import effect_rows, token_rows
 from neuronmap_sql.ingest.ablation.settings import Ablation
-from neuronmap_sql.ingest.ablation.sources import load_from, model_settings
-from neuronmap_sql.ingest.job import Job, prepare
+from neuronmap_sql.ingest.ablation.sources import model_settings
+from neuronmap_sql.ingest.ablation.work import Work, prepare_work
 from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.pipeline import Maker, logged
 from neuronmap_sql.ingest.progress import Reporter
-from neuronmap_sql.ingest.settings import KeepSettings, ModelSettings, Recipe, SiteSettings
+from neuronmap_sql.ingest.settings import ModelSettings
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.files import disk_errors
-from neuronmap_sql.warehouse.manifest import Key
-from neuronmap_sql.warehouse.provenance import git_revision, versions
-from neuronmap_sql.warehouse.staging import Staging, run_id
+from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.store import Store
 
 __all__ = ["Ablated", "ablate"]
-
-_METHOD = 1
-"""Counts changes of what is computed: another method, another run."""
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +96,7 @@ def ablate(
     ablation = dataclasses.replace(ablation, models=tuple(sources.values()))
     runs, made, passes = {}, [], 0
     for name, targets in chosen.items():
-        work = _prepare(ablation, sources[name], targets, loaded.get(name), reporter)
+        work = prepare_work(ablation, sources[name], targets, loaded.get(name), reporter)
         done = _make(work, store, reporter, replace=replace, with_children=with_children)
         runs[name] = work.run
         if done is not None:
@@ -114,91 +107,8 @@ def ablate(
     return Ablated(runs, tuple(made), passes, time.monotonic() - began)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """The ablation of one model, made ready."""
-
-    ablation: Ablation
-    """What was asked for."""
-    job: Job
-    """As an ingest would have it."""
-    targets: list[Target]
-    """What is replaced."""
-
-    @cached_property
-    def run(self) -> str:
-        """Id of the run."""
-        job, ablation = self.job, self.ablation
-        parts = {
-            "model": job.runs["model"], "tokens": job.runs["tokens"],
-            "experiment": ablation.experiment,
-            "hooks": [dataclasses.asdict(hook) for hook in job.hooks],
-            "targets": [dataclasses.asdict(target) for target in self.targets],
-            "mode": ablation.mode, "value": ablation.value, "limit": ablation.limit,
-            "keep": ablation.keep_tokens, "seed": ablation.seed,
-            "dtype": str(job.loaded.dtype), "method": _METHOD,
-        }  # fmt: skip
-        return run_id("ablation", parts)
-
-    @property
-    def named(self) -> dict[str, Any]:
-        """The columns that all rows share."""
-        return {
-            "experiment": self.ablation.experiment,
-            "model": self.job.loaded.info.model,
-            "dataset": self.ablation.data.name,
-            "tokenizer": self.job.tokenization.key,
-            "site": self.job.hooks[0].site,
-        }
-
-    @property
-    def keys(self) -> tuple[Key, ...]:
-        """Names that the run takes."""
-        names = {name: value for name, value in self.named.items() if name != "tokenizer"}
-        tables = ["effects", *["token_effects"] * bool(self.ablation.keep_tokens)]
-        return tuple(Key(table, **names) for table in tables)
-
-    @property
-    def neurons(self) -> list[Neuron]:
-        """All that are replaced in some pass."""
-        return sorted({neuron for target in self.targets for neuron in target.neurons})
-
-
-def _prepare(
-    ablation: Ablation,
-    settings: ModelSettings,
-    chosen: list[Target],
-    loaded: LoadedModel | None,
-    reporter: Reporter,
-) -> _Work:
-    layers = sorted({layer for target in chosen for layer, _ in target.neurons})
-    if layers[0] < 0:
-        raise UnknownNameError(f"{settings.key}: no layer {layers[0]}: layers count from 0")
-    if loaded is None:
-        reporter.say(f"{settings.key}: loading {settings.source}")
-        loaded = load_from(settings)
-    refuse_unpredictive(loaded)
-    recipe = Recipe(
-        model=settings,
-        data=ablation.data,
-        title=ablation.title,
-        sites=SiteSettings(use=(ablation.site,), layers=",".join(map(str, layers))),
-        keep=KeepSettings(tables=("stats",)),
-        seed=ablation.seed,
-    )
-    job = prepare(recipe, reporter, loaded)
-    widths = {hook.layer: hook.width for hook in job.hooks}
-    for layer, neuron in (neuron for target in chosen for neuron in target.neurons):
-        if not 0 <= neuron < widths[layer]:
-            raise UnknownNameError(
-                f"{settings.key}: no neuron {neuron} in layer {layer} of site"
-                f" {ablation.site}: it has 0 to {widths[layer] - 1}"
-            )
-    return _Work(ablation, job, with_controls(chosen, widths, ablation.controls, ablation.seed))
-
-
 def _make(
-    work: _Work, store: Store, reporter: Reporter, *, replace: bool, with_children: bool
+    work: Work, store: Store, reporter: Reporter, *, replace: bool, with_children: bool
 ) -> Measured | None:
     """Make the run of one model and its parents, unless they are there."""
     began = time.monotonic()
@@ -235,7 +145,7 @@ def _make(
 
 
 def _write(
-    work: _Work, store: Store, staging: Staging, reporter: Reporter
+    work: Work, store: Store, staging: Staging, reporter: Reporter
 ) -> tuple[Measured, dict[str, Any]]:
     """Run the passes, and stage the rows; return also the row of `runs`."""
     ablation, job = work.ablation, work.job
@@ -257,32 +167,11 @@ def _write(
     starts = "at the first replaced layer" if done.replays else "at the first layer"
     said = f"{done.passes} passes of up to {batch} positions, begun {starts}{said}"
     reporter.say(f"{job.loaded.info.model}: {said}, {done.passes / done.seconds:,.1f} a second")
-    return done, _row(work) | {"token_count": done.effects[0].n, "batching": said}
-
-
-def _row(work: _Work) -> dict[str, Any]:
-    job, info = work.job, work.job.loaded.info
-    return {
-        "kind": "ablation",
-        "title": work.ablation.title or None,
-        "model": info.model,
-        "model_hash": info.weights_hash,
-        "dataset": work.ablation.data.name,
-        "data_hash": job.documents.hash,
-        "tokenizer": job.tokenization.key,
-        "tokenizer_hash": job.tokenization.tokenizer_hash,
-        "parents": [job.runs["model"], job.runs["tokens"]],
-        "recipe": to_toml(work.ablation),
-        "versions": list(versions().items()),
-        "git_revision": git_revision(),
-        "device": job.loaded.placement.text,
-        "dtype": str(job.loaded.dtype).removeprefix("torch."),
-        "attention": job.loaded.attention,
-    }
+    return done, work.row | {"token_count": done.effects[0].n, "batching": said}
 
 
 def _values(
-    work: _Work, store: Store, staging: Staging, reporter: Reporter, batch: int
+    work: Work, store: Store, staging: Staging, reporter: Reporter, batch: int
 ) -> tuple[dict[Neuron, float], str]:
     """Return what neurons are replaced with, and words on where means are from."""
     ablation, neurons = work.ablation, work.neurons
@@ -304,7 +193,7 @@ def _values(
     return {neuron: values[neuron] for neuron in neurons}, said
 
 
-def _stored_means(work: _Work, store: Store) -> dict[Neuron, float]:
+def _stored_means(work: Work, store: Store) -> dict[Neuron, float]:
     """Return the means in neuron_stats of the same model on the same tokens."""
     with connect(store.root, udfs=False) as con:
         rows = con.execute(

@@ -130,8 +130,8 @@ class AblatedModel:
             tensor[..., neurons.to(tensor.device)] = values.to(tensor)
 
     def _try_replay(self, logits: Tensor, input_ids: Tensor, attention_mask: Tensor) -> None:
-        """Give replaying up unless it gives the same bits, and does so twice."""
-        for layer in self._replay.layers * 2:
+        """Give replaying up unless it gives the same bits, from every layer and once more."""
+        for layer in (*self._replay.layers, *self._replay.layers[-1:]):
             with self._replay.beginning(layer):
                 again = _logits(self._loaded, input_ids, attention_mask)
             if not torch.equal(again, logits):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,11 +121,12 @@ class Findings:
         self.layer_pairs: list[LayerPair] = []
         self.matched: list[Matched] = []
 
-    def add(self, totals: Mapping[Block, Tensor]) -> None:
-        """Take in the covariances of pairs of layers."""
+    def add(self, totals: Mapping[Block, Tensor], done: Callable[[int], None]) -> None:
+        """Take in the covariances of pairs of layers; `done` is told each."""
         for block, covariance in totals.items():
             if block.x is not block.y:
                 self._add_pair(block.x, block.y, covariance)
+            done(1)
         for partner, facing in _facing(totals).items():
             self._add_baselines(partner, facing)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -47,12 +47,15 @@ class Sums:
         }
         self.spread: dict[Layer, Spread] = {}
 
-    def sweep(self, blocks: Sequence[Block], cuts: Ints) -> dict[Block, Tensor]:
+    def sweep(
+        self, blocks: Sequence[Block], cuts: Ints, done: Callable[[int], None]
+    ) -> dict[Block, Tensor]:
         """Go through all units once.
 
         Args:
             blocks: what to sum.
             cuts: [chunks + 1] documents at which the work is cut.
+            done: told the units of each chunk.
 
         Returns:
             Population covariances [neurons of x, neurons of y], float64, of each block; 0 for
@@ -71,6 +74,7 @@ class Sums:
             for block, total in totals.items():
                 if len(centred[block.x]):
                     add_products(total, centred[block.x], centred[block.y], self._run)
+            done(int(self._units.first[end] - self._units.first[first]))
         if first_time:
             self.spread = {layer: sums.result() for layer, sums in self._sums.items()}
         for block, total in totals.items():

@@ -179,7 +179,7 @@ def test_the_way_does_not_matter(
         "batching"
     ]
     if "memory" in work:
-        assert "1 sweeps" not in batching
+        assert " 1 sweeps" not in batching
     for table in TABLES:
         query = f"SELECT * EXCLUDE (run) FROM {table} ORDER BY ALL"
         one, other = rows(compared, query), rows(store.root, query)
