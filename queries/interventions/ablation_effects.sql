@@ -10,7 +10,7 @@
 -- $experiment VARCHAR = NULL: Name of an experiment; NULL: each of them.
 -- $site VARCHAR = NULL: Hooked place; NULL: each of them.
 -- $dataset VARCHAR = NULL: Dataset; NULL: each of them.
--- $limit INTEGER = 50: At most as many rows.
+-- $k INTEGER = 50: Rows at most.
 --
 -- Example: $measure = 'kl', $model = 'demo-a'
 WITH measured AS (
@@ -92,4 +92,4 @@ SELECT
 FROM beside
 ORDER BY
     abs(standardised_effect) DESC NULLS LAST, experiment, model, dataset, site, unit
-LIMIT $limit;
+LIMIT $k;
