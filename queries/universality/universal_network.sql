@@ -1,4 +1,4 @@
--- Which neurons of different models are each other's best partners, more than by chance of the basis?
+-- Which neurons of different models are each other's best partners beyond chance?
 --
 -- One row a pair. Its excess is the correlation less the larger one of the two baselines. `agreeing` counts the further
 -- models in which both have the same partner, above the threshold too: the triangles that the pair is in. With more

@@ -82,10 +82,14 @@ def warehouse(python: Path, away: Path) -> Path:
     run([command[0], "import", "neurons", *table, *to], away)
     run([command[0], "analyze", "labels", "-m", "demo-a", "-w", "demo.warehouse", "-q"], away)
     demo = Path(recipe).parents[1] / "demo"
-    pair = [part for name in ("demo-a", "demo-b") for part in ("-m", demo / "models" / name)]
+    three = [
+        part for name in ("demo-a", "demo-b", "demo-c") for part in ("-m", demo / "models" / name)
+    ]
     text = ["--data", demo / "text.jsonl.gz", "--set", "data.name=demo"]
     labels = ["--set", 'data.labels=["source", "split"]']
-    run([command[0], "compare", *pair, *text, *labels, *few, *to, "-q"], away)
+    run([command[0], "compare", *three, *text, *labels, *few, *to, "-q"], away)
+    one = ["-n", "SELECT 'demo-a' AS model, 0 AS layer, 1 AS neuron", "--controls", "1"]
+    run([command[0], "ablate", *one, "--data", "demo", "--limit", "3", *to, "-q"], away)
     return away / "demo.warehouse"
 
 
