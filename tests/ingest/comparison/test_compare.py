@@ -23,6 +23,7 @@ from neuronmap_sql.warehouse.verify import verify
 
 DOCS = 30
 WIDTH = 512
+LAYERS = (1, 2)
 TABLES = (
     "model_pairs", "neuron_matches", "neuron_pairs", "neuron_baseline", "layer_pairs",
     "pair_histogram", "matchings",
@@ -39,6 +40,7 @@ def recipe(models: list[Path], **sections: Any) -> dict[str, Any]:
             "draws": 2,
             "matchings": ["mutual", "hungarian", "hungarian_absolute"],
         },
+        "sites": {"layers": "1-2"},
         "work": {"batch_tokens": 1},
     }
     for name, keys in sections.items():
@@ -76,7 +78,7 @@ def exact(models: list[Path]) -> np.ndarray:
     sides = []
     for model in models:
         found = brute_force(model, texts)
-        values = np.concatenate([found.values["mlp", layer] for layer in range(4)], axis=1)
+        values = np.concatenate([found.values["mlp", layer] for layer in LAYERS], axis=1)
         centred = values.astype(np.float64) - values.mean(0, dtype=np.float64)
         sides.append(centred / np.sqrt((centred**2).sum(0)))
     return sides[0].T @ sides[1]
@@ -84,9 +86,9 @@ def exact(models: list[Path]) -> np.ndarray:
 
 def test_the_best_partners_and_their_correlations(compared: Path, exact: np.ndarray) -> None:
     found = rows(compared, "SELECT * FROM neuron_pairs ORDER BY ALL")
-    assert len(found) == 2 * 2 * 4 * WIDTH * 5
-    neuron = found["layer"].to_numpy() * WIDTH + found["neuron"].to_numpy()
-    partner = found["partner_layer"].to_numpy() * WIDTH + found["partner_neuron"].to_numpy()
+    assert len(found) == 2 * 2 * 2 * WIDTH * 5
+    neuron = (found["layer"].to_numpy() - 1) * WIDTH + found["neuron"].to_numpy()
+    partner = (found["partner_layer"].to_numpy() - 1) * WIDTH + found["partner_neuron"].to_numpy()
     forward = (found["model"] == "demo-a").to_numpy()
     signed = (found["ranked_by"] == "signed").to_numpy()
     mine = np.where(forward, exact[neuron, partner], exact[partner, neuron])
@@ -113,13 +115,13 @@ def test_layers_and_histograms(compared: Path, exact: np.ndarray) -> None:
     best = exact.argmax(1)
     counts = rows(compared, "FROM pair_histogram WHERE model = 'demo-a' ORDER BY ALL")
     pairs = rows(compared, "FROM layer_pairs WHERE model = 'demo-a'")
-    assert len(pairs) == 16
+    assert len(pairs) == 4
     for row in pairs.iter_rows(named=True):
-        mine = slice(row["layer"] * WIDTH, (row["layer"] + 1) * WIDTH)
-        theirs = slice(row["partner_layer"] * WIDTH, (row["partner_layer"] + 1) * WIDTH)
+        mine = slice((row["layer"] - 1) * WIDTH, row["layer"] * WIDTH)
+        theirs = slice((row["partner_layer"] - 1) * WIDTH, row["partner_layer"] * WIDTH)
         block = exact[mine, theirs]
         assert row["mean_max_r"] == pytest.approx(block.max(1).mean(), abs=1e-7)
-        there = (best[mine] // WIDTH == row["partner_layer"]).mean()
+        there = (best[mine] // WIDTH + 1 == row["partner_layer"]).mean()
         assert row["matched_share"] == pytest.approx(there, abs=2.1 / WIDTH)
         back = block.argmax(0)[block.argmax(1)] == np.arange(WIDTH)
         assert row["mutual_share"] == pytest.approx(back.mean(), abs=2.1 / WIDTH)
@@ -136,7 +138,7 @@ def test_matchings_are_one_to_one_and_the_best(compared: Path, exact: np.ndarray
 
     found = rows(compared, "FROM matchings WHERE model = 'demo-a' AND layer = 2")
     for (method, layer), part in found.group_by("method", "partner_layer"):
-        block = exact[2 * WIDTH : 3 * WIDTH, layer * WIDTH : (layer + 1) * WIDTH]  # type: ignore[operator]
+        block = exact[WIDTH:, (layer - 1) * WIDTH : layer * WIDTH]  # type: ignore[operator]
         assert part["neuron"].n_unique() == part["partner_neuron"].n_unique() == len(part)
         total = part["r"].abs().sum() if method == "hungarian_absolute" else part["r"].sum()
         if method != "mutual":
@@ -167,7 +169,7 @@ def test_a_comparison_is_sound_and_made_once(compared: Path, models: list[Path])
 
 
 @pytest.mark.parametrize(
-    "work", [{"spool": "always"}, {"memory": "60MB"}, {"precision": "float64"}],
+    "work", [{"spool": "always"}, {"memory": "20MB"}, {"precision": "float64"}],
     ids=["spooled", "several sweeps", "float64"],
 )  # fmt: skip
 def test_the_way_does_not_matter(
@@ -284,8 +286,8 @@ def test_a_recipe_is_written_back(tmp_path: Path) -> None:
 def test_too_little_memory_says_how_much(models: list[Path], tmp_path: Path) -> None:
     store = Store.create(tmp_path / "warehouse")
     with pytest.raises(UsageError, match=r"set it to \S+GB or more"):
-        run(store, recipe(models, work={"memory": "10MB"}))
+        run(store, recipe(models, work={"memory": "5MB"}))
     with pytest.raises(UsageError, match=r"do not fit into work\.memory"):
-        run(store, recipe(models, work={"memory": "60MB", "spool": "never"}))
+        run(store, recipe(models, work={"memory": "20MB", "spool": "never"}))
     with pytest.raises(UsageError, match="is of one site, and these are mlp, resid_post"):
         run(store, recipe(models, sites={"use": ["mlp", "resid_post"]}))
