@@ -27,8 +27,10 @@ test-fast: $(STAMP)
 	$(TEST) -m "not slow"
 
 # The same tests on the other supported DuckDB; those of models, readers and disks never reach it.
-NO_DUCKDB := tests/models tests/data tests/numerics tests/ingest/test_torture.py \
-             tests/ingest/test_full_disk.py tests/warehouse/test_disk_trouble.py
+NO_DUCKDB := tests/models tests/data tests/numerics tests/packaging tests/ingest/test_torture.py \
+             tests/ingest/test_full_disk.py tests/ingest/test_fuzz_families.py \
+             tests/ingest/test_fuzz_recipes.py tests/warehouse/test_disk_trouble.py \
+             tests/warehouse/test_killed.py
 test-duckdb2: $(STAMP)
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/duckdb2 duckdb==2.0.0
 	PYTHONPATH=$(VENV)/duckdb2 $(TEST) $(NO_DUCKDB:%=--ignore %)
