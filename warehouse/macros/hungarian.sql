@@ -15,7 +15,7 @@ FROM matchings AS m
 WHERE
     m.model = model
     AND m.partner_model = partner_model
-    AND m.method = if(absolute, 'hungarian_absolute', 'hungarian')
+    AND m.method = CASE WHEN absolute THEN 'hungarian_absolute' ELSE 'hungarian' END
     AND (layer IS NULL OR m.layer = layer)
     AND (partner_layer IS NULL OR m.partner_layer = partner_layer)
     AND (site IS NULL OR m.site = site)

@@ -13,7 +13,7 @@ CREATE MACRO normal_tail(z) AS (
                 ))
             )
         ),
-        lambda tail: if(z >= 0, tail, 1 - tail)
+        lambda tail: CASE WHEN z >= 0 THEN tail ELSE 1 - tail END
     )[1]
 );
 
