@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-__all__ = ["hungarian", "mutual"]
+__all__ = ["Pairs", "hungarian", "mutual"]
 
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Rows and columns of the assigned pairs, rows ascending."""

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from neuronmap_sql.ingest.comparison.blocks import Block, Ints, Layer
 from neuronmap_sql.ingest.comparison.settings import Method, PairSettings
 from neuronmap_sql.numerics.correlation import Spread, cka, correlations
-from neuronmap_sql.numerics.matching import hungarian, mutual
+from neuronmap_sql.numerics.matching import Pairs, hungarian, mutual
 from neuronmap_sql.numerics.partners import Partners, histogram
 from neuronmap_sql.numerics.rotation import Kind, rotate, rotated_best, rotation
 
@@ -80,7 +81,7 @@ class Matched:
     """Neurons of x."""
     columns: Ints
     """Their partners in y."""
-    r: np.ndarray[tuple[int], np.dtype[np.float64]]
+    r: npt.NDArray[np.float64]
     """Correlations."""
 
 
@@ -137,15 +138,14 @@ class Findings:
         aligned = cka(covariance, self._own[x], self._own[y])
         counts = histogram(found).cpu().numpy() if self._keep.histogram else None
         values = found.cpu().numpy()
-        rows, columns = mutual(values)
+        pairs = mutual(values)
         for one, other, table in ((x, y, values), (y, x, values.T)):
             live = int(self._spread[one].live.sum())
-            share = len(rows) / live if live else float("nan")
+            share = len(pairs[0]) / live if live else float("nan")
             best = _mean_of_best(table)
             self.layer_pairs.append(LayerPair(one, other, best, share, aligned, counts))
         for method in self._keep.matchings:
-            if method != "mutual":
-                rows, columns = hungarian(np.abs(values) if "abs" in method else values)
+            rows, columns = pairs if method == "mutual" else _assigned(method, values)
             self.matched.append(Matched(x, y, method, rows, columns, values[rows, columns]))
 
     def _add_baselines(self, partner: Layer, facing: list[tuple[Layer, Tensor]]) -> None:
@@ -160,6 +160,10 @@ class Findings:
                     self.sides[layer, partner.model].take_baseline(kind, draw, best)
 
 
+def _assigned(method: Method, values: npt.NDArray[np.float64]) -> Pairs:
+    return hungarian(np.abs(values) if method == "hungarian_absolute" else values)
+
+
 def _facing(totals: Mapping[Block, Tensor]) -> dict[Layer, list[tuple[Layer, Tensor]]]:
     """Return, for each layer as partner, the layers before it with their covariances."""
     found: dict[Layer, list[tuple[Layer, Tensor]]] = {}
@@ -170,7 +174,7 @@ def _facing(totals: Mapping[Block, Tensor]) -> dict[Layer, list[tuple[Layer, Ten
     return found
 
 
-def _mean_of_best(values: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> float:
+def _mean_of_best(values: npt.NDArray[np.float64]) -> float:
     best = np.where(np.isnan(values), -np.inf, values).max(1, initial=-np.inf)
     best = best[best > -np.inf]
     return float(best.mean()) if len(best) else float("nan")

@@ -172,6 +172,21 @@ def test_dead_and_overflowing_neurons_are_said_to_be(tokenizer: Any, tmp_path: P
     assert np.isin(pair["overflowing"].to_list()[1], [1, 2])
 
 
+def test_the_order_of_methods_does_not_matter(tokenizer: Any, tmp_path: Path) -> None:
+    """Mutual pairs asked for after an assignment of all neurons are still the few that they are."""
+    found = []
+    for number, methods in enumerate((["mutual", "hungarian"], ["hungarian", "mutual"])):
+        keep = {"baselines": [], "matchings": methods}
+        recipe = comparison(["one", "other"], docs=5, keep=keep)
+        store = Store.create(tmp_path / str(number))
+        tables = (Table(neurons(12, 1)), Table(neurons(12, 2)))
+        compare(recipe, store, loaded=loaded(recipe, tokenizer, *tables))
+        found.append(rows(store.root, "SELECT * EXCLUDE (run) FROM matchings ORDER BY ALL"))
+    assert found[0].equals(found[1])
+    sizes = found[0].group_by("method").len().sort("method")["len"].to_list()
+    assert sizes[0] == 24 > sizes[1] > 0
+
+
 def test_other_widths_and_depths(tokenizer: Any, tmp_path: Path) -> None:
     one = [neurons(5, 1), neurons(9, 2), neurons(3, 3)]
     other = [torch.cat([neurons(20, 4), one[1][:, [4]], one[2][:, [0]]], dim=1)]
