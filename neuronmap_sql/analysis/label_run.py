@@ -20,7 +20,7 @@ from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.files import disk_errors
 from neuronmap_sql.warehouse.layer_values import LayerValues, kept_layers, layer_values
 from neuronmap_sql.warehouse.manifest import Key
-from neuronmap_sql.warehouse.provenance import git_revision, versions
+from neuronmap_sql.warehouse.provenance import made_with
 from neuronmap_sql.warehouse.staging import Staging, run_id
 from neuronmap_sql.warehouse.store import Store
 
@@ -154,7 +154,7 @@ class _Work:
             "dataset": first.dataset, "tokenizer": first.tokenizer,
             "parents": list(self.parents), "token_count": first.tokens,
             "recipe": tomli_w.dumps({"analysis": self.recipe}),
-            "versions": list(versions().items()), "git_revision": git_revision(),
+            **made_with(),
         }  # fmt: skip
 
     def write(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neuronmap_sql.cli.common import opened
+from neuronmap_sql.cli.common import QuietOption, ReplaceOption, WithChildrenOption, opened
 from neuronmap_sql.cli.ingest import assignments
 from neuronmap_sql.errors import UsageError
 
@@ -54,14 +54,9 @@ def ablate(
         list[str] | None,
         typer.Option("--set", help="Any key of the recipe: --set batch_tokens=512. Repeatable."),
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Put the run in the place of one of the same names.")
-    ] = False,
-    with_children: Annotated[
-        bool,
-        typer.Option("--with-children", help="With --replace: other runs made from those go too."),
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    replace: ReplaceOption = False,
+    with_children: WithChildrenOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Replace neurons' activations, and store what that changes in the predictions.
 

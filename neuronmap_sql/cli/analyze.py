@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neuronmap_sql.cli.common import WarehouseOption, opened
+from neuronmap_sql.cli.common import QuietOption, ReplaceOption, WarehouseOption, opened
 from neuronmap_sql.errors import UsageError
 
 __all__ = ["app"]
@@ -36,10 +36,8 @@ def labels(
     lag: Annotated[str, typer.Option(help="Tokens back: 0 itself, 1 the one before.")] = "0,1",
     least: Annotated[int, typer.Option(min=1, help="Tokens that a named class has at least.")] = 10,
     means: Annotated[int, typer.Option(min=0, help="Classes kept with means; 0: none.")] = 10,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Put the run in the place of one of the same names.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    replace: ReplaceOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Score every neuron against every label of the tokens: label_scores, class_means."""
     with opened(warehouse) as wh:

@@ -11,7 +11,14 @@ from neuronmap_sql.api import Warehouse
 from neuronmap_sql.api import open as open_warehouse
 from neuronmap_sql.errors import StoreError
 
-__all__ = ["WarehouseOption", "opened"]
+__all__ = [
+    "QuietOption",
+    "ReplaceOption",
+    "ToOption",
+    "WarehouseOption",
+    "WithChildrenOption",
+    "opened",
+]
 
 WarehouseOption = Annotated[
     Path,
@@ -19,6 +26,22 @@ WarehouseOption = Annotated[
         "--warehouse", "-w", envvar="NEURONMAP_WAREHOUSE", help="Folder of the warehouse."
     ),
 ]
+
+ToOption = Annotated[
+    Path | None,
+    typer.Option("--to", "-t", envvar="NEURONMAP_WAREHOUSE", help="Warehouse; made if missing."),
+]
+
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="Put the run in the place of one of the same names.")
+]
+
+WithChildrenOption = Annotated[
+    bool,
+    typer.Option("--with-children", help="With --replace: other runs made from those go too."),
+]
+
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
 def opened(path: Path) -> Warehouse:

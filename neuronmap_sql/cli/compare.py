@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from neuronmap_sql.api import create
+from neuronmap_sql.cli.common import QuietOption, ReplaceOption, ToOption, WithChildrenOption
 from neuronmap_sql.cli.ingest import assignments
 from neuronmap_sql.errors import UsageError
 
@@ -18,12 +19,7 @@ def compare(
     recipe: Annotated[
         Path | None, typer.Argument(help="Recipe (TOML) with [[models]]; none: the flags say it.")
     ] = None,
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            "--to", "-t", envvar="NEURONMAP_WAREHOUSE", help="Warehouse; made if missing."
-        ),
-    ] = None,
+    to: ToOption = None,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="A model's folder, GGUF file or hub id. Repeatable."),
@@ -40,17 +36,12 @@ def compare(
         list[str] | None,
         typer.Option("--set", help="Any key of the recipe: --set keep.top_k=10. Repeatable."),
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Put the run in the place of one of the same names.")
-    ] = False,
-    with_children: Annotated[
-        bool,
-        typer.Option("--with-children", help="With --replace: other runs made from those go too."),
-    ] = False,
+    replace: ReplaceOption = False,
+    with_children: WithChildrenOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what is compared and what it takes.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Correlate every neuron of each model with every neuron of each other model.
 
@@ -65,7 +56,8 @@ def compare(
     }  # fmt: skip
     given = {key: value for key, value in overrides.items() if value is not None}
     # Here, so that --help and the SQL commands do not wait for torch.
-    from neuronmap_sql.ingest.comparison.recipe import parse_comparison, read_comparison, to_toml
+    from neuronmap_sql.ingest.comparison.recipe import parse_comparison, read_comparison
+    from neuronmap_sql.ingest.recipe import to_toml
 
     wanted: Any
     if recipe is not None:

@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from neuronmap_sql.api import create
-from neuronmap_sql.cli.common import WarehouseOption, opened
+from neuronmap_sql.cli.common import (
+    ReplaceOption,
+    ToOption,
+    WarehouseOption,
+    WithChildrenOption,
+    opened,
+)
 from neuronmap_sql.errors import UsageError
 from neuronmap_sql.imports.entering import Imported
 
@@ -20,14 +26,7 @@ imports = typer.Typer(
 )
 exports = typer.Typer(help="Write files that other tools read.", no_args_is_help=True)
 
-_To = Annotated[
-    Path | None,
-    typer.Option("--to", "-t", envvar="NEURONMAP_WAREHOUSE", help="Warehouse; made if missing."),
-]
 _Source = Annotated[str, typer.Option(help="Where the file is from: title of the run.")]
-_Replace = Annotated[
-    bool, typer.Option("--replace", help="Put the run in the place of one of the same names.")
-]
 _Model = Annotated[str, typer.Option(help="Name for the model.")]
 _Dataset = Annotated[str, typer.Option(help="Name for what it read.")]
 _Site = Annotated[str, typer.Option(help="Place of the neurons.")]
@@ -38,7 +37,7 @@ def neurons(
     file: Annotated[Path, typer.Argument(help="CSV file, a neuron a line.")],
     model: _Model,
     dataset: _Dataset,
-    to: _To = None,
+    to: ToOption = None,
     site: _Site = "mlp",
     neurons: Annotated[
         int | None, typer.Option(help="Neurons of the model in all, for shares.")
@@ -56,7 +55,7 @@ def neurons(
         bool, typer.Option("--partial", help="Columns that the file lacks are NULL.")
     ] = False,
     source: _Source = "",
-    replace: _Replace = False,
+    replace: ReplaceOption = False,
 ) -> None:  # fmt: skip
     """Import a published neuron table, in the schema of the universal-neurons code."""
     columns = dict(_pair(text) for text in column or [])
@@ -75,7 +74,7 @@ def correlations(
     model: Annotated[str, typer.Option(help="Name for the model of the rows.")],
     partner: Annotated[str, typer.Option(help="Name for the model of the columns.")],
     dataset: _Dataset,
-    to: _To = None,
+    to: ToOption = None,
     site: _Site = "mlp",
     layers: Annotated[
         int | None, typer.Option(help="Layers of equal width that the rows are cut into.")
@@ -96,7 +95,7 @@ def correlations(
         int | None, typer.Option("-n", help="Tokens that the correlations are over.")
     ] = None,
     source: _Source = "",
-    replace: _Replace = False,
+    replace: ReplaceOption = False,
 ) -> None:
     """Import correlations between the neurons of two models, as best partners both ways."""
     with create(_warehouse(to)) as wh:
@@ -113,7 +112,7 @@ def correlations(
 @imports.command("hdf5")
 def import_hdf5(
     file: Annotated[Path, typer.Argument(help="HDF5 file in the classic layout.")],
-    to: _To = None,
+    to: ToOption = None,
     model: Annotated[
         str | None, typer.Option(help="Name for the model; left out: attribute model_name.")
     ] = None,
@@ -130,11 +129,8 @@ def import_hdf5(
         typer.Option(help="mean, last, first or max; left out: attribute pool, or mean."),
     ] = None,
     source: _Source = "",
-    replace: _Replace = False,
-    with_children: Annotated[
-        bool,
-        typer.Option("--with-children", help="With --replace: other runs made from those go too."),
-    ] = False,
+    replace: ReplaceOption = False,
+    with_children: WithChildrenOption = False,
 ) -> None:
     """Import pooled vectors: activations/QUESTION/LAYER/vector, with attributes and texts."""
     with create(_warehouse(to)) as wh:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from neuronmap_sql.api import create
+from neuronmap_sql.cli.common import QuietOption, ReplaceOption, ToOption, WithChildrenOption
 from neuronmap_sql.errors import UsageError
 
 __all__ = ["assignments", "ingest"]
@@ -17,12 +18,7 @@ def ingest(
     recipes: Annotated[
         list[Path] | None, typer.Argument(help="Recipes (TOML); none: the flags say it all.")
     ] = None,
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            "--to", "-t", envvar="NEURONMAP_WAREHOUSE", help="Warehouse; made if missing."
-        ),
-    ] = None,
+    to: ToOption = None,
     model: Annotated[
         str | None, typer.Option(help="model.source: folder, GGUF file or hub id.")
     ] = None,
@@ -52,18 +48,13 @@ def ingest(
         list[str] | None,
         typer.Option("--set", help="Any key of a recipe: --set keep.top_k=50. Repeatable."),
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Put the run in the place of one of the same names.")
-    ] = False,
-    with_children: Annotated[
-        bool,
-        typer.Option("--with-children", help="With --replace: other runs made from those go too."),
-    ] = False,
+    replace: ReplaceOption = False,
+    with_children: WithChildrenOption = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only say what to expect: tokens, bytes, time, memory."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run models over text and write what is kept as runs of a warehouse.
 

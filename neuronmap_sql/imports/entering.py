@@ -16,7 +16,7 @@ from neuronmap_sql.errors import DataError
 from neuronmap_sql.warehouse.files import disk_errors, sha256
 from neuronmap_sql.warehouse.manifest import Key
 from neuronmap_sql.warehouse.names import check
-from neuronmap_sql.warehouse.provenance import git_revision, versions
+from neuronmap_sql.warehouse.provenance import made_with
 from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.store import Store
 
@@ -112,8 +112,7 @@ def row_of_runs(
         "kind": "import",
         "title": source or None,
         "recipe": tomli_w.dumps(recipe),
-        "versions": list(versions().items()),
-        "git_revision": git_revision(),
+        **made_with(),
         **columns,
     }
 

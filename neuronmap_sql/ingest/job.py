@@ -117,16 +117,22 @@ def _layers(places: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
     return {site: tuple(sorted(layers)) for site, layers in found.items()}
 
 
-def prepare(recipe: Recipe, reporter: Reporter, loaded: LoadedModel | None = None) -> Job:
-    """Read the documents, load the model unless it is given, resolve the sites and tokenize.
+def prepare(
+    recipe: Recipe,
+    reporter: Reporter,
+    loaded: LoadedModel | None = None,
+    documents: Documents | None = None,
+) -> Job:
+    """Read the documents and load the model, unless given; resolve the sites and tokenize.
 
     Raises:
         RecipeError, DataError, ModelError: as the readers, the loader and the site map say.
     """
     check_names(recipe, "recipe")  # it may have been made in Python
-    documents = read_documents(recipe.data, Path())
-    for note in documents.notes:
-        reporter.say(f"{recipe.data.name}: {note}")
+    if documents is None:
+        documents = read_documents(recipe.data, Path())
+        for note in documents.notes:
+            reporter.say(f"{recipe.data.name}: {note}")
     if loaded is None:
         reporter.say(f"{recipe.model.key}: loading {recipe.model.source}")
         loaded = load(recipe.model)

@@ -29,7 +29,7 @@ from neuronmap_sql.ingest.recipe import to_toml
 from neuronmap_sql.ingest.settings import Recipe
 from neuronmap_sql.warehouse.files import disk_errors
 from neuronmap_sql.warehouse.manifest import Key
-from neuronmap_sql.warehouse.provenance import git_revision, versions
+from neuronmap_sql.warehouse.provenance import made_with
 from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.store import Store
 
@@ -93,8 +93,7 @@ def ingest(
                 made.append(run)
                 if not together:
                     maker.enter()
-        for run in maker.enter(replace=replace, with_children=with_children):
-            reporter.say(f"{run}: replaced, in the trash for a day")
+        maker.enter(replace=replace, with_children=with_children)
         if loaded is None:
             before, after = (size / 1e6 for size in job.loaded.unload())
             reporter.say(f"{job.loaded.info.model}: unloaded, {before:,.0f} to {after:,.0f} MB")
@@ -132,13 +131,14 @@ class Maker:
         self.staged.append((staging, row, self.job.keys(kind)))
         return True
 
-    def enter(self, *, replace: bool = False, with_children: bool = False) -> tuple[str, ...]:
-        """Commit what is staged, in one step; return the runs that left."""
+    def enter(self, *, replace: bool = False, with_children: bool = False) -> None:
+        """Commit what is staged, in one step, and say what entered and what left."""
         left = self.store.enter(self.staged, replace=replace, with_children=with_children)
         for staging, _, _ in self.staged:
             self.reporter.say(f"{staging.run}: committed")
+        for run in left:
+            self.reporter.say(f"{run}: replaced, in the trash for a day")
         self.staged = []
-        return left
 
     def _row(self, kind: str, runs: dict[str, str]) -> dict[str, Any]:
         recipe, info = self.job.recipe, self.job.loaded.info
@@ -158,8 +158,7 @@ class Maker:
             "title": recipe.title or None,
             "parents": [runs[parent] for parent in parents],
             "recipe": to_toml(recipe),
-            "versions": list(versions().items()),
-            "git_revision": git_revision(),
+            **made_with(),
             **(data if about_data else {}),
             **(tokenizer if about_data and kind != "docs" else {}),
             **(model if about_model else {}),

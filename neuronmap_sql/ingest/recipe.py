@@ -25,7 +25,6 @@ from neuronmap_sql.ingest.settings import (
 
 __all__ = [
     "TABLES",
-    "changed",
     "parse_recipe",
     "read_recipe",
     "read_toml",
@@ -123,13 +122,12 @@ def recipe_from_flags(values: Mapping[str, Any]) -> Recipe:
     return parse_recipe({}, "command line", Path(), values)
 
 
-def to_toml(recipe: Recipe) -> str:
+def to_toml(recipe: Any) -> str:
     """Write a recipe as TOML, without the values that are the defaults."""
-    return tomli_w.dumps(changed(recipe))
+    return tomli_w.dumps(_changed(recipe))
 
 
-def changed(settings: Any) -> dict[str, Any]:
-    """Return settings as nested dictionaries, without the values that are the defaults."""
+def _changed(settings: Any) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
@@ -138,10 +136,10 @@ def changed(settings: Any) -> dict[str, Any]:
         elif item.name == "use" and settings.custom:
             out["use"] = list(value)  # beside custom sites, `use` is empty by default
         elif dataclasses.is_dataclass(value):
-            if inner := changed(value):
+            if inner := _changed(value):
                 out[item.name] = inner
         elif isinstance(value, tuple) and any(map(dataclasses.is_dataclass, value)):
-            out[item.name] = [changed(one) for one in value]
+            out[item.name] = [_changed(one) for one in value]
         elif value not in (None, {}) and value != item.default:
             out[item.name] = list(value) if isinstance(value, tuple) else value
     return out

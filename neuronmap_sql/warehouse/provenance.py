@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
-__all__ = ["git_revision", "versions"]
+__all__ = ["git_revision", "made_with", "versions"]
 
 _PACKAGES = ("neuronmap-sql", "torch", "transformers", "tokenizers", "duckdb", "pyarrow", "numpy")
 
@@ -20,6 +21,11 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def made_with() -> dict[str, Any]:
+    """Columns of `runs` on the software: versions and git revision."""
+    return {"versions": list(versions().items()), "git_revision": git_revision()}
 
 
 def git_revision() -> str | None:

@@ -26,7 +26,6 @@ from neuronmap_sql.ingest.ablation.measure import (
     measure,
     positions,
 )
-from neuronmap_sql.ingest.ablation.recipe import to_toml
 from neuronmap_sql.ingest.ablation.rows import effect_rows, token_rows
 from neuronmap_sql.ingest.ablation.settings import Ablation
 from neuronmap_sql.ingest.ablation.sources import model_settings
@@ -34,6 +33,7 @@ from neuronmap_sql.ingest.ablation.work import Work, prepare_work
 from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.pipeline import Maker, logged
 from neuronmap_sql.ingest.progress import Reporter
+from neuronmap_sql.ingest.recipe import to_toml
 from neuronmap_sql.ingest.settings import ModelSettings
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.files import disk_errors
@@ -135,8 +135,7 @@ def _make(
                 _log.info("complete")
             row |= {"seconds": time.monotonic() - began}
             maker.staged[-1] = staging, row, work.keys
-            for left in maker.enter(**options):
-                reporter.say(f"{left}: replaced, in the trash for a day")
+            maker.enter(**options)
         except BaseException:
             for staged, _, _ in maker.staged:
                 staged.discard()

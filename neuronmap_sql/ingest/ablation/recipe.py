@@ -1,4 +1,4 @@
-"""Read the recipe of an ablation (TOML), with errors that name file and key; write it back."""
+"""Read the recipe of an ablation (TOML), with errors that name file and key."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import tomli_w
 
 from neuronmap_sql.errors import RecipeError, UsageError
 from neuronmap_sql.ingest.ablation.settings import Ablation
-from neuronmap_sql.ingest.recipe import changed, read_toml, rooted_data, rooted_model, validated
+from neuronmap_sql.ingest.recipe import read_toml, rooted_data, rooted_model, validated
 from neuronmap_sql.ingest.recipe_checks import check_keys, check_model, check_sites
 from neuronmap_sql.warehouse.names import check
 
-__all__ = ["data_keys", "parse_ablation", "read_ablation", "to_toml"]
+__all__ = ["data_keys", "parse_ablation", "read_ablation"]
 
 _LEAST = {"controls": 0, "limit": 0, "keep_tokens": 0, "batch_tokens": 0, "seed": 0}
 
@@ -47,11 +46,6 @@ def parse_ablation(
     check_keys([model.key for model in models], found.data.name, origin)
     check_sites([found.site], origin)
     return found
-
-
-def to_toml(ablation: Ablation) -> str:
-    """Write a recipe as TOML, without the values that are the defaults."""
-    return tomli_w.dumps(changed(ablation))
 
 
 def data_keys(con: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:

@@ -10,15 +10,15 @@ from typing import Any
 from neuronmap_sql.errors import UnknownNameError
 from neuronmap_sql.ingest.ablation.choice import Neuron, Target, with_controls
 from neuronmap_sql.ingest.ablation.passes import refuse_unpredictive
-from neuronmap_sql.ingest.ablation.recipe import to_toml
 from neuronmap_sql.ingest.ablation.settings import Ablation
 from neuronmap_sql.ingest.ablation.sources import load_from
 from neuronmap_sql.ingest.job import Job, prepare
 from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.progress import Reporter
+from neuronmap_sql.ingest.recipe import to_toml
 from neuronmap_sql.ingest.settings import KeepSettings, ModelSettings, Recipe, SiteSettings
 from neuronmap_sql.warehouse.manifest import Key
-from neuronmap_sql.warehouse.provenance import git_revision, versions
+from neuronmap_sql.warehouse.provenance import made_with
 from neuronmap_sql.warehouse.staging import run_id
 
 __all__ = ["Work", "prepare_work"]
@@ -90,8 +90,7 @@ class Work:
             "tokenizer_hash": job.tokenization.tokenizer_hash,
             "parents": [job.runs["model"], job.runs["tokens"]],
             "recipe": to_toml(self.ablation),
-            "versions": list(versions().items()),
-            "git_revision": git_revision(),
+            **made_with(),
             "device": job.loaded.placement.text,
             "dtype": str(job.loaded.dtype).removeprefix("torch."),
             "attention": job.loaded.attention,

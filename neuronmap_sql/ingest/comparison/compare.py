@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from neuronmap_sql.ingest.comparison.passes import Pass
-from neuronmap_sql.ingest.comparison.recipe import to_toml
 from neuronmap_sql.ingest.comparison.rows import Named, tables
 from neuronmap_sql.ingest.comparison.settings import Comparison
 from neuronmap_sql.ingest.comparison.work import SHARED, Work, ready
@@ -26,10 +25,10 @@ from neuronmap_sql.ingest.job import Job
 from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.pipeline import Ingested, Maker, logged
 from neuronmap_sql.ingest.progress import Reporter
+from neuronmap_sql.ingest.recipe import to_toml
 from neuronmap_sql.numerics.products import tokens_in_float32
 from neuronmap_sql.warehouse.files import disk_errors
-from neuronmap_sql.warehouse.manifest import Key
-from neuronmap_sql.warehouse.provenance import git_revision, versions
+from neuronmap_sql.warehouse.provenance import made_with
 from neuronmap_sql.warehouse.staging import Staging
 from neuronmap_sql.warehouse.store import Store
 
@@ -71,23 +70,14 @@ def compare(
     made: list[str] = []
     with ExitStack() as stack:
         together = store.leaving(new, replace=replace, with_children=with_children)
-        staged: list[tuple[Staging, dict[str, Any], Sequence[Key] | None]] = []
-
-        def enter() -> None:
-            for run in store.enter(staged, replace=replace, with_children=with_children):
-                reporter.say(f"{run}: replaced, in the trash for a day")
-            for staging, _, _ in staged:
-                reporter.say(f"{staging.run}: committed")
-            staged.clear()
-
+        maker = Maker(work.jobs[0], store, reporter, stack)
         for job in work.jobs:
-            maker = Maker(job, store, reporter, stack)
+            maker.job = job
             for kind in SHARED:
                 if job.runs[kind] not in made and maker.make(kind, job.runs[kind], job.runs):
                     made.append(job.runs[kind])
-            staged += maker.staged
             if not together:
-                enter()
+                maker.enter()
         run = runs["comparison"]
         if store.has(run):
             reporter.say(f"{run}: already in the warehouse")
@@ -98,9 +88,9 @@ def compare(
                 row = _write(work, staging, reporter)
                 _log.info("complete")
             row |= {"seconds": time.monotonic() - began}
-            staged.append((staging, row, keys[run]))
+            maker.staged.append((staging, row, keys[run]))
             made.append(run)
-        enter()
+        maker.enter(replace=replace, with_children=with_children)
     return Ingested(runs, tuple(made), len(work.units), time.monotonic() - began)
 
 
@@ -130,8 +120,7 @@ def _write(work: Work, staging: Staging, reporter: Reporter) -> dict[str, Any]:
         "data_hash": jobs[0].documents.hash,
         "parents": list(dict.fromkeys(job.runs[kind] for job in jobs for kind in SHARED[1:])),
         "recipe": to_toml(comparison),
-        "versions": list(versions().items()),
-        "git_revision": git_revision(),
+        **made_with(),
         "token_count": len(work.units),
         "device": str(device),
         "dtype": ", ".join(dict.fromkeys(str(job.loaded.dtype)[6:] for job in jobs)),

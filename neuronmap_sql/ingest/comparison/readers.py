@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuronmap_sql.errors import ModelError
 from neuronmap_sql.ingest.comparison.units import Ints
-from neuronmap_sql.ingest.extraction.batching import Batch, Shard
+from neuronmap_sql.ingest.extraction.batching import Batch, shard_of
 from neuronmap_sql.ingest.extraction.runner import HalfCountedError, Runner
 from neuronmap_sql.ingest.extraction.spool import Spool
 from neuronmap_sql.ingest.job import Job
@@ -50,7 +50,6 @@ class LiveReader:
         loaded, windows = job.loaded, job.tokenization.windows
         self.hooks = job.hooks
         self._windows = windows
-        self._lengths = np.diff(windows.offsets)
         self._doc = job.tokenization.table["doc"].to_numpy()
         self._seen = seen
         self._held: dict[Hook, Tensor] = {}
@@ -81,7 +80,7 @@ class LiveReader:
         rows = self.tokens(first_doc, end_doc)
         self._first, self._tokens, self._held = rows.start, rows.stop - rows.start, {}
         try:
-            for positions in self._runner.run(self._shard(first_doc, end_doc)):
+            for positions in self._runner.run(shard_of(self._windows, first_doc, end_doc)):
                 self._seen(positions)
         except HalfCountedError as error:
             raise ModelError(
@@ -93,13 +92,6 @@ class LiveReader:
     def tokens(self, first_doc: int, end_doc: int) -> slice:
         """See `Reader`."""
         return _tokens(self._doc, first_doc, end_doc)
-
-    def _shard(self, first_doc: int, end_doc: int) -> Shard:
-        first, end = np.searchsorted(self._windows.doc, [first_doc, end_doc])
-        numbers = np.arange(first, end)
-        order = np.argsort(-self._lengths[first:end], kind="stable")
-        tokens = int(self._windows.offsets[end] - self._windows.offsets[first])
-        return Shard(numbers[order], first_doc, end_doc - first_doc, tokens)
 
     def _take(self, hook: Hook, values: Tensor, batch: Batch) -> None:
         if hook not in self._held:

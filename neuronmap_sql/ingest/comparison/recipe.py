@@ -1,4 +1,4 @@
-"""Read the recipe of a comparison (TOML), with errors that name file and key; write it back."""
+"""Read the recipe of a comparison (TOML), with errors that name file and key."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from neuronmap_sql.errors import RecipeError, UsageError
 from neuronmap_sql.ingest.comparison.blocks import memory_bytes
 from neuronmap_sql.ingest.comparison.settings import Comparison
-from neuronmap_sql.ingest.recipe import changed, read_toml, rooted_data, rooted_model, validated
+from neuronmap_sql.ingest.recipe import read_toml, rooted_data, rooted_model, validated
 from neuronmap_sql.ingest.recipe_checks import check_keys, check_model
 
-__all__ = ["parse_comparison", "read_comparison", "to_toml"]
+__all__ = ["parse_comparison", "read_comparison"]
 
 
 def read_comparison(path: Path, overrides: Mapping[str, Any] | None = None) -> Comparison:
@@ -47,11 +45,6 @@ def parse_comparison(
             )
     check_keys(names, found.data.name, origin)
     return found
-
-
-def to_toml(comparison: Comparison) -> str:
-    """Write a recipe as TOML, without the values that are the defaults."""
-    return tomli_w.dumps(changed(comparison))
 
 
 def _check(found: Comparison, origin: str) -> None:

@@ -108,7 +108,7 @@ def ready(comparison: Comparison, reporter: Reporter, loaded: Sequence[LoadedMod
         RecipeError, DataError, ModelError: see `prepare`.
     """
     one_by_one = comparison.work.spool == "always" and not loaded
-    jobs = []
+    jobs: list[Job] = []
     for number, model in enumerate(comparison.models):
         recipe = Recipe(
             model=model.settings,
@@ -118,7 +118,8 @@ def ready(comparison: Comparison, reporter: Reporter, loaded: Sequence[LoadedMod
             keep=KeepSettings(tables=("stats",)),
             seed=comparison.seed,
         )
-        jobs.append(prepare(recipe, reporter, loaded[number] if loaded else None))
+        known = jobs[0].documents if jobs else None
+        jobs.append(prepare(recipe, reporter, loaded[number] if loaded else None, known))
         _refuse_several_sites(jobs[-1])
         if one_by_one:
             jobs[-1].loaded.unload()

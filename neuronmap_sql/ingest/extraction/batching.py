@@ -16,7 +16,7 @@ from neuronmap_sql.ingest.models.devices import free_memory
 from neuronmap_sql.ingest.models.forward import Hook
 from neuronmap_sql.ingest.models.loaded import ModelInfo
 
-__all__ = ["Batch", "Shard", "batch_tokens", "make_batch", "plan_shards"]
+__all__ = ["Batch", "Shard", "batch_tokens", "make_batch", "plan_shards", "shard_of"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -72,18 +72,23 @@ class Batch:
 
 def plan_shards(windows: Windows, shard_tokens: int) -> list[Shard]:
     """Cut after the first document that fills `shard_tokens` positions, again and again."""
-    lengths = np.diff(windows.offsets)
     starts = np.flatnonzero(np.diff(windows.doc, prepend=-1))
     shards, first = [], 0
     for at, end in zip(starts, [*starts[1:], len(windows.doc)], strict=True):
         size = int(windows.offsets[end] - windows.offsets[first])
         if size >= shard_tokens or end == len(windows.doc):
-            numbers = np.arange(first, end)
-            order = np.argsort(-lengths[first:end], kind="stable")
             first_doc, last_doc = int(windows.doc[first]), int(windows.doc[at])
-            shards.append(Shard(numbers[order], first_doc, last_doc - first_doc + 1, size))
+            shards.append(shard_of(windows, first_doc, last_doc + 1))
             first = end
     return shards
+
+
+def shard_of(windows: Windows, first_doc: int, end_doc: int) -> Shard:
+    """Return the shard of some consecutive documents."""
+    first, end = np.searchsorted(windows.doc, [first_doc, end_doc])
+    lengths = np.diff(windows.offsets[first : end + 1])
+    order = np.argsort(-lengths, kind="stable")
+    return Shard(first + order, first_doc, end_doc - first_doc, int(lengths.sum()))
 
 
 def make_batch(windows: Windows, numbers: Indices, device: torch.device) -> Batch:

@@ -18,11 +18,11 @@ from neuronmap_sql.content import folder
 from neuronmap_sql.errors import QueryError, UnknownNameError, UsageError
 from neuronmap_sql.ingest.ablation import measure
 from neuronmap_sql.ingest.ablation.ablate import Ablated, ablate
-from neuronmap_sql.ingest.ablation.recipe import parse_ablation, read_ablation, to_toml
+from neuronmap_sql.ingest.ablation.recipe import parse_ablation, read_ablation
 from neuronmap_sql.ingest.ablation.replay import Replay
 from neuronmap_sql.ingest.models.loaded import LoadedModel
 from neuronmap_sql.ingest.models.loading import load
-from neuronmap_sql.ingest.recipe import recipe_from_flags
+from neuronmap_sql.ingest.recipe import recipe_from_flags, to_toml
 from neuronmap_sql.ingest.settings import ModelSettings
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.store import Store

@@ -14,9 +14,10 @@ from brute_force import brute_force, texts_of
 from neuronmap_sql.content import folder
 from neuronmap_sql.errors import RecipeError, UsageError
 from neuronmap_sql.ingest.comparison.compare import compare
-from neuronmap_sql.ingest.comparison.recipe import parse_comparison, to_toml
+from neuronmap_sql.ingest.comparison.recipe import parse_comparison
 from neuronmap_sql.ingest.extraction.hooks import Extractor
 from neuronmap_sql.ingest.pipeline import Ingested
+from neuronmap_sql.ingest.recipe import to_toml
 from neuronmap_sql.warehouse.connect import connect
 from neuronmap_sql.warehouse.store import Store
 from neuronmap_sql.warehouse.verify import verify
